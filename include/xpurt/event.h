@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file event.h
+ * Events: moments of a stream that others can wait for, in this process and in any other.
+ *
+ * Recording an event captures everything submitted to a stream so far. Recording it again replaces
+ * that; waits already made keep what they captured. An event that was never recorded counts as
+ * complete. A process that opened an event by its handle may do with it all that its maker may.
+ */
+#ifndef XPURT_EVENT_H
+#define XPURT_EVENT_H
+
+#include <xpurt/base.h>
+#include <xpurt/stream.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** What an event can do. All off by default; they combine freely. */
+enum xpurt_event_flags {
+    XPURT_EVENT_DEFAULT = 0,
+    XPURT_EVENT_TIMING = 1,             /**< xpurt_event_elapsed_time() works */
+    XPURT_EVENT_BLOCKING = 2,           /**< waits sleep at once instead of spinning first */
+    XPURT_EVENT_INTERPROCESS = 4        /**< xpurt_event_get_ipc_handle() works */
+};
+
+/** Names an event in any process of the same user; plain bytes, to be passed on by any means. */
+typedef struct xpurt_event_handle {
+    unsigned char bytes[XPURT_IPC_HANDLE_SIZE];
+} xpurt_event_handle;
+
+/**
+ * Make an event. It belongs to no device until it is first recorded.
+ * @param flags  of enum xpurt_event_flags
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT for unknown flags; XPURT_ERROR_QUOTA
+ * @note thread-safe; no round trip. Like cudaEventCreateWithFlags.
+ */
+XPURT_API xpurt_result xpurt_event_create(unsigned flags, xpurt_event **ret_event);
+
+/**
+ * Destroy an event, made or opened. Work pending on it is not disturbed; null is a no-op.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE
+ * @note no other thread may use @p event any more. Like cudaEventDestroy.
+ */
+XPURT_API xpurt_result xpurt_event_destroy(xpurt_event *event);
+
+/**
+ * Capture all work submitted to @p stream so far.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_DEVICE when the event was recorded on another device
+ *         before (both are named); XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_FORKED
+ * @note thread-safe; never waits. Like cudaEventRecord.
+ */
+XPURT_API xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream);
+
+/**
+ * Whether the captured work is done.
+ * @return XPURT_SUCCESS: done, or never recorded; XPURT_NOT_READY; XPURT_ERROR_PEER_LOST when the
+ *         recording process is gone before it was done; the error of the stream otherwise
+ * @note thread-safe; two memory loads, no system call. Like cudaEventQuery.
+ */
+XPURT_API xpurt_result xpurt_event_query(xpurt_event *event);
+
+/**
+ * Wait until the work captured at the time of the call is done.
+ * @return as xpurt_event_query(), never XPURT_NOT_READY; XPURT_ERROR_DAEMON_LOST
+ * @note thread-safe; spins briefly, then sleeps (at once for XPURT_EVENT_BLOCKING). Like
+ *       cudaEventSynchronize.
+ */
+XPURT_API xpurt_result xpurt_event_synchronize(xpurt_event *event);
+
+/** The same, for at most @p timeout_ns nanoseconds: XPURT_TIMEOUT when it was not enough. */
+XPURT_API xpurt_result xpurt_event_synchronize_for(xpurt_event *event, uint64_t timeout_ns);
+
+/**
+ * Time between two recorded events of one device, measured by the device.
+ * @param ret_milliseconds  from @p start to @p end; negative when @p end was first
+ * @return XPURT_SUCCESS; checked in this order: XPURT_ERROR_NO_TIMING, XPURT_ERROR_NOT_RECORDED,
+ *         XPURT_NOT_READY, XPURT_ERROR_INVALID_DEVICE (two devices); the error of a failed stream
+ * @note thread-safe; no round trip; works for opened events too. Like cudaEventElapsedTime.
+ */
+XPURT_API xpurt_result xpurt_event_elapsed_time(xpurt_event *start, xpurt_event *end,
+                                                float *ret_milliseconds);
+
+/**
+ * The handle by which other processes of the same user open the event. May be asked before the
+ * first record, and more than once: all handles work as long as the event lives.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT when the event was made without
+ *         XPURT_EVENT_INTERPROCESS or was itself opened by a handle; XPURT_ERROR_QUOTA
+ * @note thread-safe; one round trip. Like cudaIpcGetEventHandle.
+ */
+XPURT_API xpurt_result xpurt_event_get_ipc_handle(xpurt_event *event,
+                                                  xpurt_event_handle *ret_handle);
+
+/**
+ * Open an event by its handle. The result is a normal event, to be destroyed like any other, and
+ * shares the state of the original in both directions. The process that made the handle may open
+ * it too.
+ * @return XPURT_SUCCESS; XPURT_ERROR_STALE_HANDLE when the event, its process or its daemon is gone;
+ *         XPURT_ERROR_INVALID_HANDLE for bytes no daemon made; XPURT_ERROR_PERMISSION
+ * @note thread-safe; one round trip. Like cudaIpcOpenEventHandle.
+ */
+XPURT_API xpurt_result xpurt_event_open_ipc_handle(const xpurt_event_handle *handle,
+                                                   xpurt_event **ret_event);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

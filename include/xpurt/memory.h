@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file memory.h
+ * Device memory, pinned host memory, copies and fills.
+ *
+ * A device address is a number that the GPU understands; the host must not dereference it. Within
+ * one user an address means the same memory in every process that allocated or opened it.
+ */
+#ifndef XPURT_MEMORY_H
+#define XPURT_MEMORY_H
+
+#include <xpurt/base.h>
+#include <xpurt/stream.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Names device memory in any process of the same user. */
+typedef struct xpurt_mem_handle {
+    unsigned char bytes[XPURT_IPC_HANDLE_SIZE];
+} xpurt_mem_handle;
+
+/**
+ * Allocate device memory on the calling thread's current device.
+ * @param size     bytes; 0 gives a null pointer and success
+ * @param ret_ptr  device address, aligned to at least 64 bytes
+ * @return XPURT_SUCCESS; XPURT_ERROR_OUT_OF_MEMORY; XPURT_ERROR_QUOTA;
+ *         XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; one round trip. Like cudaMalloc.
+ */
+XPURT_API xpurt_result xpurt_malloc(void **ret_ptr, size_t size);
+
+/**
+ * Free device memory, allocated or opened. Work already submitted may still use it: the memory goes
+ * back when that is done and the last process that opened it has let go. Null is a no-op.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS for a pointer that is not the start of a live
+ *         allocation of this process
+ * @note thread-safe; never waits. Like cudaFree without its implicit synchronisation.
+ */
+XPURT_API xpurt_result xpurt_free(void *ptr);
+
+/**
+ * The handle of device memory; @p ptr may lie inside an allocation.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS; XPURT_ERROR_QUOTA
+ * @note thread-safe; one round trip. Like cudaIpcGetMemHandle.
+ */
+XPURT_API xpurt_result xpurt_mem_get_ipc_handle(const void *ptr, xpurt_mem_handle *ret_handle);
+
+/**
+ * Open device memory by its handle: the address that was exported. Each success is undone by one
+ * xpurt_mem_close_ipc_handle(). The memory lives until its last user is gone, also when its owner
+ * has freed it or died.
+ * @return XPURT_SUCCESS; XPURT_ERROR_STALE_HANDLE; XPURT_ERROR_INVALID_HANDLE;
+ *         XPURT_ERROR_PERMISSION
+ * @note thread-safe; one round trip. Like cudaIpcOpenMemHandle.
+ */
+XPURT_API xpurt_result xpurt_mem_open_ipc_handle(const xpurt_mem_handle *handle, void **ret_ptr);
+
+/** Undo one xpurt_mem_open_ipc_handle() of the same address. Like cudaIpcCloseMemHandle. */
+XPURT_API xpurt_result xpurt_mem_close_ipc_handle(void *ptr);
+
+/**
+ * Allocate pinned host memory: ordinary memory for the host, reachable by every device without
+ * staging.
+ * @param size  bytes; 0 gives a null pointer and success
+ * @return XPURT_SUCCESS; XPURT_ERROR_OUT_OF_HOST_MEMORY; XPURT_ERROR_QUOTA
+ * @note thread-safe; one round trip. Like cudaMallocHost.
+ */
+XPURT_API xpurt_result xpurt_host_malloc(void **ret_ptr, size_t size);
+
+/** Free pinned host memory; submitted work may still use it. Null is a no-op. Like cudaFreeHost. */
+XPURT_API xpurt_result xpurt_host_free(void *ptr);
+
+/** 1 when @p ptr lies in memory of xpurt_host_malloc(), else 0. Never connects. */
+XPURT_API int xpurt_host_is_pinned(const void *ptr);
+
+/**
+ * Copy @p size bytes in stream order, in any direction; where each pointer lies is found out.
+ *
+ * Between device and pinned memory the call returns at once. From ordinary host memory it returns
+ * when the bytes have been read, so the source may be reused; to ordinary host memory it returns
+ * when they have been written.
+ *
+ * @param size  0 is a no-op
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS when a range leaves its allocation;
+ *         XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_FORKED; errors of the stream
+ * @note thread-safe. Like cudaMemcpyAsync with cudaMemcpyDefault.
+ */
+XPURT_API xpurt_result xpurt_memcpy_async(void *to, const void *from, size_t size,
+                                          xpurt_stream *stream);
+
+/**
+ * Set @p size bytes of device or pinned memory to @p value in stream order.
+ * @return as xpurt_memcpy_async()
+ * @note thread-safe. Like cudaMemsetAsync.
+ */
+XPURT_API xpurt_result xpurt_memset_async(void *to, int value, size_t size, xpurt_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
