@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/board.c: making boards, publishing on them.
+ *
+ * Guarantees of this file:
+ *   - no client can write a progress board, shrink or grow a board (it would be a SIGBUS for us);
+ *   - a slot is given to a new session only when nobody refers to the old one's boards, and the
+ *     values of the new one begin above all that the old one used;
+ *   - status is stored before wake is bumped, and wake before FUTEX_WAKE.
+ */
+#include "daemon/board.h"
+#include "daemon/user.h"
+
+#include <xpurt/base.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Since Linux 5.1; older C libraries lack the name. */
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+/* A client may have put values into cells whose records never arrived here: more than fit into a
+ * socket's buffer. The next session of the slot begins above those too. */
+#define VALUES_UNSEEN (UINT64_C(1) << 20)
+
+void board_table_init(struct board_table *table, const uint8_t instance[16])
+{
+    memset(table, 0, sizeof(*table));
+    memcpy(table->instance, instance, sizeof(table->instance));
+    for (uint32_t i = 0; i < BOARD_SLOTS; i++)
+        table->free[i] = (uint16_t)i;
+    table->n_free = BOARD_SLOTS;
+}
+
+static uint32_t slot_take(struct board_table *table)
+{
+    uint32_t slot = table->free[table->free_head];
+
+    table->free_head = (table->free_head + 1) % BOARD_SLOTS;
+    table->n_free--;
+    return slot;
+}
+
+static void slot_give_back(struct board_table *table, uint32_t slot)
+{
+    table->free[(table->free_head + table->n_free) % BOARD_SLOTS] = (uint16_t)slot;
+    table->n_free++;
+}
+
+static void board_destroy(struct resource *resource)
+{
+    struct board *board = (struct board *)resource;
+    struct board_table *table = board->table;
+
+    if (table->boards[board->slot] == board) {
+        table->boards[board->slot] = NULL;
+        table->base[board->slot] = board->last + VALUES_UNSEEN;
+        slot_give_back(table, board->slot);
+    }
+    if (board->progress)
+        munmap(board->progress, sizeof(*board->progress));
+    if (board->progress_fd >= 0)
+        close(board->progress_fd);
+    if (board->events_fd >= 0)
+        close(board->events_fd);
+    user_unref(board->user);
+    free(board);
+}
+
+static int sealed_memfd(const char *name, size_t size)
+{
+    int fd, r;
+
+    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static void header_fill(struct board_header *header, const struct board *board, pid_t pid)
+{
+    header->magic = BOARD_MAGIC;
+    header->layout = BOARD_LAYOUT;
+    header->slot = board->slot;
+    memcpy(header->instance, board->table->instance, sizeof(header->instance));
+    header->base = board->table->base[board->slot];
+    header->pid = pid;
+    atomic_store(&header->state, BOARD_LIVE);
+}
+
+static int progress_make(struct board *board, pid_t pid)
+{
+    void *map;
+
+    board->progress_fd = sealed_memfd("xpurt-progress", sizeof(struct board_progress));
+    if (board->progress_fd < 0)
+        return board->progress_fd;
+    map = mmap(NULL, sizeof(struct board_progress), PROT_READ | PROT_WRITE, MAP_SHARED,
+               board->progress_fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    board->progress = map;
+    header_fill(&board->progress->header, board, pid);
+
+    /* Our mapping stays writable; from here on nobody gets another one that is. */
+    if (fcntl(board->progress_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)
+        return -errno;
+    return 0;
+}
+
+static int events_make(struct board *board, pid_t pid)
+{
+    struct board_header header = { 0 };
+
+    board->events_fd = sealed_memfd("xpurt-events", sizeof(struct board_events));
+    if (board->events_fd < 0)
+        return board->events_fd;
+    header_fill(&header, board, pid);
+    if (pwrite(board->events_fd, &header, sizeof(header), 0) != sizeof(header))
+        return -EIO;
+    if (fcntl(board->events_fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
+        return -errno;
+    return 0;
+}
+
+int board_new(struct board_table *table, struct session *session, struct user *user, pid_t pid,
+              struct board **ret_board)
+{
+    struct board *board;
+    int r;
+
+    if (!table->n_free)
+        return -ENFILE;
+    board = calloc(1, sizeof(*board));
+    if (!board)
+        return -ENOMEM;
+
+    board->resource.refs = 1;
+    board->resource.destroy = board_destroy;
+    board->table = table;
+    board->user = user_ref(user);
+    board->session = session;
+    board->progress_fd = -1;
+    board->events_fd = -1;
+    board->slot = slot_take(table);
+    board->last = table->base[board->slot];
+    table->boards[board->slot] = board;
+
+    r = progress_make(board, pid);
+    if (r == 0)
+        r = events_make(board, pid);
+    if (r < 0) {
+        resource_unref(&board->resource);
+        return r;
+    }
+    *ret_board = board;
+    return 0;
+}
+
+void board_orphan(struct board *board)
+{
+    board->session = NULL;
+    atomic_store_explicit(&board->progress->header.state, BOARD_DEAD, memory_order_release);
+    for (uint32_t i = 0; i < BOARD_TIMELINES; i++) {
+        struct board_timeline *timeline = &board->progress->timelines[i];
+
+        /* Only pages that were used: reading the others would not make them resident either. */
+        if (atomic_load_explicit(&timeline->state, memory_order_relaxed) == TIMELINE_LIVE)
+            timeline_fail(timeline, XPURT_ERROR_PEER_LOST);
+    }
+}
+
+void timeline_publish(struct board_timeline *timeline, uint64_t value)
+{
+    atomic_store_explicit(&timeline->completed, value, memory_order_release);
+}
+
+void timeline_wake(struct board_timeline *timeline)
+{
+    atomic_fetch_add_explicit(&timeline->wake, 1, memory_order_release);
+    board_wake(&timeline->wake);
+}
+
+void timeline_fail(struct board_timeline *timeline, uint32_t status)
+{
+    uint32_t fine = XPURT_SUCCESS;
+
+    atomic_compare_exchange_strong(&timeline->status, &fine, status);
+    timeline_wake(timeline);
+}
+
+void board_stamp(struct board *board, uint32_t cell, uint64_t point, uint64_t nanoseconds)
+{
+    struct board_stamp *stamp = &board->progress->stamps[cell];
+
+    /* A reader that meets the old point before and after has read the old time. */
+    atomic_store_explicit(&stamp->point, 0, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&stamp->nanoseconds, nanoseconds, memory_order_relaxed);
+    atomic_store_explicit(&stamp->point, point, memory_order_release);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/board.h: the pair of boards of one session, from the daemon's side. */
+#pragma once
+
+#include "daemon/resource.h"
+#include "proto/board.h"
+
+#include <sys/types.h>
+
+struct session;
+struct user;
+
+/* Every slot a point can name. Freed slots are reused oldest first. */
+struct board_table {
+    struct board *boards[BOARD_SLOTS];
+    uint64_t base[BOARD_SLOTS];         /* values <= base were used by earlier sessions */
+    uint16_t free[BOARD_SLOTS];         /* a ring of free slots */
+    uint32_t free_head;
+    uint32_t n_free;
+    uint8_t instance[16];
+};
+
+struct board {
+    struct resource resource;           /* owner, importers, and stamps under way refer to it */
+    struct board_table *table;          /* borrowed: outlives us */
+    struct user *user;
+    struct session *session;            /* NULL once the session is gone */
+    uint32_t slot;
+    uint64_t last;                      /* the highest value accepted on any timeline */
+    struct board_progress *progress;
+    int progress_fd;                    /* sealed: nobody can map it writable any more */
+    int events_fd;
+};
+
+void board_table_init(struct board_table *table, const uint8_t instance[16]);
+
+/* A board for @p session: -ENFILE when all slots are in use, or another -errno. */
+int board_new(struct board_table *table, struct session *session, struct user *user, pid_t pid,
+              struct board **ret_board);
+
+/* The owner is gone: every timeline that is not done reads PEER_LOST, every waiter wakes. */
+void board_orphan(struct board *board);
+
+/* Store a value reached; waiters sleep on until timeline_wake(). */
+void timeline_publish(struct board_timeline *timeline, uint64_t value);
+void timeline_wake(struct board_timeline *timeline);
+
+/* Later values never come: the first reason stays. Wakes. */
+void timeline_fail(struct board_timeline *timeline, uint32_t status);
+
+/* When a timing event was reached. */
+void board_stamp(struct board *board, uint32_t cell, uint64_t point, uint64_t nanoseconds);

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/dispatch.c: one table for requests, one for commands.
+ *
+ * Guarantees of this file: what can be checked without knowing the request (state of the session,
+ * descriptors, decodable, known) is checked here once, before any handler; handlers see messages
+ * whose pointers are set and whose session has boards.
+ */
+#include "daemon/dispatch.h"
+#include "daemon/log.h"
+#include "daemon/session.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define PRIORITY_HIGH (-1)
+#define PRIORITY_LOW 1
+
+/* ---- commands ----------------------------------------------------------------------------------- */
+
+/* The stream a command is for; NULL: none, and the client was told. */
+static struct stream *stream_find(struct session *session, uint32_t index)
+{
+    struct stream *stream = index < BOARD_TIMELINES ? session->streams[index] : NULL;
+
+    if (stream && !stream->closing)
+        return stream;
+    session_error(session, 0, 0, XPURT_ERROR_INVALID_HANDLE, "there is no stream %u", index);
+    return NULL;
+}
+
+static void on_record(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__Record *record = command->record;
+    struct work work = { .kind = WORK_RECORD, .record.value = record->value };
+    struct stream *stream = stream_find(session, record->stream);
+
+    if (!stream)
+        return;
+    if (record->value != stream->accepted + 1 || record->value > POINT_VALUE_MAX) {
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
+                    "record of value %" PRIu64 ", the next one is %" PRIu64, record->value,
+                    stream->accepted + 1);
+        return;
+    }
+    if (record->stamp) {
+        struct board *board = event_stamp_board(session, stamp_slot(record->stamp));
+
+        if (!board || stamp_cell(record->stamp) >= BOARD_CELLS) {
+            stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
+                        "time stamp for an event that this process has not opened");
+            return;
+        }
+        work.record.stamp_board = board;
+        work.record.stamp_cell = stamp_cell(record->stamp);
+        work.holds[0] = resource_ref(&board->resource);
+    }
+    session->runtime->counters.records++;
+    stream_submit(stream, &work);
+}
+
+static void on_wait(struct session *session, const Xpurt__Command *command)
+{
+    struct work work = { .kind = WORK_WAIT, .wait.point = command->wait->point };
+    struct stream *stream = stream_find(session, command->wait->stream);
+
+    if (stream)
+        stream_submit(stream, &work);
+}
+
+/* Find one end of a copy; the stream fails when it is not the session's own memory. */
+static bool locate(struct session *session, struct stream *stream,
+                   const Xpurt__Location *location, uint64_t size, const char *what, void **ret_bytes,
+                   struct resource **ret_resource)
+{
+    if (size && memory_locate(session, location, size, ret_bytes, ret_resource) == XPURT_SUCCESS)
+        return true;
+    if (!size)
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "%s of 0 bytes", what);
+    else
+        stream_fail(stream, XPURT_ERROR_INVALID_ADDRESS,
+                    "%s: %" PRIu64 " bytes at %s%" PRIx64 " are not all in one piece of memory of "
+                    "this process", what, size,
+                    location && location->segment ? "offset 0x" : "0x",
+                    location ? location->offset : 0);
+    return false;
+}
+
+static void on_copy(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__Copy *copy = command->copy;
+    struct work work = { .kind = WORK_COPY, .copy.size = copy->size };
+    struct stream *stream = stream_find(session, copy->stream);
+    void *from;
+
+    if (!stream ||
+        !locate(session, stream, copy->to, copy->size, "copy to", &work.copy.to, &work.holds[0]) ||
+        !locate(session, stream, copy->from, copy->size, "copy from", &from, &work.holds[1]))
+        return;
+    work.copy.from = from;
+    resource_ref(work.holds[0]);
+    resource_ref(work.holds[1]);
+    stream_submit(stream, &work);
+}
+
+static void on_fill(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__Fill *fill = command->fill;
+    struct work work = {
+        .kind = WORK_FILL,
+        .fill = { .size = fill->size, .pattern = fill->pattern, .width = fill->width },
+    };
+    struct stream *stream = stream_find(session, fill->stream);
+
+    if (!stream || !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to,
+                           &work.holds[0]))
+        return;
+    if ((fill->width != 1 && fill->width != 2 && fill->width != 4) || fill->size % fill->width ||
+        (uintptr_t)work.fill.to % fill->width) {
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
+                    "fill: a pattern is 1, 2 or 4 bytes wide and aligned, not %u", fill->width);
+        return;
+    }
+    resource_ref(work.holds[0]);
+    stream_submit(stream, &work);
+}
+
+static void on_stream_create(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__StreamCreate *create = command->stream_create;
+    struct stream *stream;
+
+    if (create->stream >= BOARD_TIMELINES || session->streams[create->stream]) {
+        session_error(session, 0, 0, XPURT_ERROR_INVALID_HANDLE,
+                      "stream %u cannot be created: it %s", create->stream,
+                      create->stream < BOARD_TIMELINES ? "exists" : "is out of range");
+        return;
+    }
+    stream = stream_new(session, create->stream, create->device);
+    if (!stream) {
+        session_error(session, 0, create->stream + 1, XPURT_ERROR_OUT_OF_HOST_MEMORY,
+                      "the daemon is out of memory");
+        return;
+    }
+    if (create->device >= gpu_device_count(session->runtime->gpu))
+        stream_fail(stream, XPURT_ERROR_INVALID_DEVICE, "there is no device %u", create->device);
+    else
+        stream_start(stream, create->priority < PRIORITY_HIGH ? PRIORITY_HIGH :
+                             create->priority > PRIORITY_LOW  ? PRIORITY_LOW :
+                                                                create->priority);
+}
+
+static void on_stream_destroy(struct session *session, const Xpurt__Command *command)
+{
+    struct work work = { .kind = WORK_DESTROY };
+    struct stream *stream = stream_find(session, command->stream_destroy->stream);
+
+    if (stream)
+        stream_submit(stream, &work);
+}
+
+static void on_memory_free(struct session *session, const Xpurt__Command *command)
+{
+    memory_free(session, command->memory_free);
+}
+
+static void on_host_free(struct session *session, const Xpurt__Command *command)
+{
+    host_free(session, command->host_free);
+}
+
+static void on_event_drop(struct session *session, const Xpurt__Command *command)
+{
+    event_drop(session, command->event_drop);
+}
+
+static void on_event_close(struct session *session, const Xpurt__Command *command)
+{
+    event_close(session, command->event_close);
+}
+
+static void on_board_close(struct session *session, const Xpurt__Command *command)
+{
+    event_board_close(session, command->board_close);
+}
+
+typedef void (*command_handler)(struct session *session, const Xpurt__Command *command);
+
+static const command_handler commands[] = {
+    [XPURT__COMMAND__BODY_RECORD] = on_record,
+    [XPURT__COMMAND__BODY_WAIT] = on_wait,
+    [XPURT__COMMAND__BODY_COPY] = on_copy,
+    [XPURT__COMMAND__BODY_FILL] = on_fill,
+    [XPURT__COMMAND__BODY_STREAM_CREATE] = on_stream_create,
+    [XPURT__COMMAND__BODY_STREAM_DESTROY] = on_stream_destroy,
+    [XPURT__COMMAND__BODY_MEMORY_FREE] = on_memory_free,
+    [XPURT__COMMAND__BODY_HOST_FREE] = on_host_free,
+    [XPURT__COMMAND__BODY_EVENT_DROP] = on_event_drop,
+    [XPURT__COMMAND__BODY_EVENT_CLOSE] = on_event_close,
+    [XPURT__COMMAND__BODY_BOARD_CLOSE] = on_board_close,
+};
+
+static void run_command(struct session *session, const Xpurt__Command *command)
+{
+    if (command->body_case == XPURT__COMMAND__BODY__NOT_SET) {
+        session_error(session, 0, 0, XPURT_ERROR_UNSUPPORTED,
+                      "a command that this daemon does not know");
+        return;
+    }
+    commands[command->body_case](session, command);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------ */
+
+static void device_fill(Xpurt__Device *device, const xpurt_device_properties *properties,
+                        uint64_t peers)
+{
+    xpurt__device__init(device);
+    device->name = (char *)properties->name;
+    device->uuid.data = (uint8_t *)properties->uuid;
+    device->uuid.len = sizeof(properties->uuid);
+    device->vendor_id = properties->vendor_id;
+    device->device_id = properties->device_id;
+    device->driver_version = (char *)properties->driver_version;
+    device->total_memory = properties->total_memory;
+    device->max_allocation = properties->max_allocation;
+    device->local_memory = properties->local_memory;
+    device->compute_units = properties->compute_units;
+    device->max_group_size = properties->max_group_size;
+    device->n_sub_group_sizes = properties->sub_group_size_count;
+    device->sub_group_sizes = (uint32_t *)properties->sub_group_sizes;
+    device->clock_mhz = properties->clock_mhz;
+    device->integrated = properties->integrated;
+    device->software = properties->software;
+    device->fp16 = properties->fp16;
+    device->fp64 = properties->fp64;
+    device->atomic64 = properties->atomic64;
+    device->ipc_events = properties->ipc_events;
+    device->ipc_memory = properties->ipc_memory;
+    device->peers = peers;
+}
+
+static void welcome(struct session *session, uint32_t serial)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__Welcome message = XPURT__WELCOME__INIT;
+    Xpurt__Device devices[GPU_DEVICES_MAX], *pointers[GPU_DEVICES_MAX];
+    struct runtime *runtime = session->runtime;
+    int fds[2] = { session->board->progress_fd, session->board->events_fd };
+
+    message.n_devices = gpu_device_count(runtime->gpu);
+    for (unsigned i = 0; i < message.n_devices; i++) {
+        device_fill(&devices[i], gpu_device_properties(runtime->gpu, i),
+                    gpu_device_peers(runtime->gpu, i));
+        pointers[i] = &devices[i];
+    }
+    message.devices = pointers;
+    message.major = FRAME_MAJOR;
+    message.minor = FRAME_MINOR;
+    message.instance.data = runtime->broker.instance;
+    message.instance.len = sizeof(runtime->broker.instance);
+    message.slot = session->board->slot;
+    message.daemon_version = (char *)XPURT_VERSION;
+    message.host_quota = runtime->limits->user_host_memory;
+    message.memory_quota = runtime->limits->user_memory;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_WELCOME;
+    reply.welcome = &message;
+    session_reply(session, serial, &reply, fds, 2);
+}
+
+static void on_hello(struct session *session, const Xpurt__ToDaemon *message)
+{
+    const Xpurt__Hello *hello = message->hello;
+    xpurt_result result;
+
+    if (hello->major != FRAME_MAJOR) {
+        session_error(session, message->serial, 0, XPURT_ERROR_PROTOCOL,
+                      "this daemon speaks protocol %u, the client %u", FRAME_MAJOR, hello->major);
+        connection_break(&session->connection, "another version of the protocol");
+        return;
+    }
+    result = session_start(session, hello->name);
+    if (result) {
+        session_error(session, message->serial, 0, result, "no more sessions: %s",
+                      result == XPURT_ERROR_QUOTA ? "the limit user-sessions or sessions is reached" :
+                                                    "the daemon is out of memory");
+        connection_break(&session->connection, "no session could be made");
+        return;
+    }
+    welcome(session, message->serial);
+}
+
+static void on_memory_alloc(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_alloc(session, message->serial, message->memory_alloc);
+}
+
+static void on_memory_info(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_info(session, message->serial, message->memory_info);
+}
+
+static void on_memory_export(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_export(session, message->serial, message->memory_export);
+}
+
+static void on_memory_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_open(session, message->serial, message->memory_open);
+}
+
+static void on_host_alloc(struct session *session, const Xpurt__ToDaemon *message)
+{
+    host_alloc(session, message->serial, message->host_alloc);
+}
+
+static void on_event_export(struct session *session, const Xpurt__ToDaemon *message)
+{
+    event_export(session, message->serial, message->event_export);
+}
+
+static void on_event_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    event_open(session, message->serial, message->event_open);
+}
+
+static void on_event_reclaim(struct session *session, const Xpurt__ToDaemon *message)
+{
+    event_reclaim(session, message->serial);
+}
+
+static void on_board_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    event_board_open(session, message->serial, message->board_open);
+}
+
+#define COUNTERS_MAX 64
+
+struct counter_list {
+    unsigned n;
+    Xpurt__Counter counters[COUNTERS_MAX];
+    Xpurt__Counter *pointers[COUNTERS_MAX];
+    char names[2 * CHARGE_COUNT][40];
+};
+
+static void counter_add(struct counter_list *list, const char *name, uint64_t value)
+{
+    Xpurt__Counter *counter = &list->counters[list->n];
+
+    xpurt__counter__init(counter);
+    counter->name = (char *)name;
+    counter->value = value;
+    list->pointers[list->n++] = counter;
+}
+
+static void counters_collect(struct session *session, struct counter_list *list)
+{
+    const struct counters *counters = &session->runtime->counters;
+    struct user *user = session->user;
+
+    counter_add(list, "sessions", counters->sessions);
+    counter_add(list, "streams", counters->streams);
+    counter_add(list, "boards", BOARD_SLOTS - session->runtime->boards.n_free);
+    counter_add(list, "handles", HASH_COUNT(session->runtime->broker.tokens));
+    counter_add(list, "frames", counters->frames);
+    counter_add(list, "commands", counters->commands);
+    counter_add(list, "records", counters->records);
+    counter_add(list, "markers", counters->markers);
+    counter_add(list, "wakes", counters->wakes);
+    counter_add(list, "refused", counters->refused);
+    counter_add(list, "queued", session->n_queued);
+    for (unsigned i = 0; i < CHARGE_COUNT; i++) {
+        snprintf(list->names[2 * i], sizeof(list->names[0]), "user-%s", charge_name(i));
+        counter_add(list, list->names[2 * i], user->charged[i]);
+        snprintf(list->names[2 * i + 1], sizeof(list->names[0]), "limit-user-%s", charge_name(i));
+        counter_add(list, list->names[2 * i + 1], charge_limit(user->limits, i));
+    }
+}
+
+static void on_stats(struct session *session, const Xpurt__ToDaemon *message)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__Counters answer = XPURT__COUNTERS__INIT;
+    struct counter_list list = { .n = 0 };
+
+    counters_collect(session, &list);
+    answer.n_counters = list.n;
+    answer.counters = list.pointers;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_COUNTERS;
+    reply.counters = &answer;
+    session_reply(session, message->serial, &reply, NULL, 0);
+}
+
+struct request {
+    void (*handler)(struct session *session, const Xpurt__ToDaemon *message);
+    enum session_state state;           /* the one it is allowed in */
+    unsigned fds;                       /* descriptors that come with it */
+};
+
+static const struct request requests[] = {
+    /*                                          handler           state          fds */
+    [XPURT__TO_DAEMON__REQUEST_HELLO] =         { on_hello,         SESSION_NEW,   0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_ALLOC] =  { on_memory_alloc,  SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_INFO] =   { on_memory_info,   SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_EXPORT] = { on_memory_export, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_OPEN] =   { on_memory_open,   SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_HOST_ALLOC] =    { on_host_alloc,    SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_EVENT_EXPORT] =  { on_event_export,  SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_EVENT_OPEN] =    { on_event_open,    SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_EVENT_RECLAIM] = { on_event_reclaim, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_BOARD_OPEN] =    { on_board_open,    SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_STATS] =         { on_stats,         SESSION_READY, 0 },
+};
+
+/* ---- frames ---------------------------------------------------------------------------------------- */
+
+static void refuse(struct session *session, uint32_t serial, const char *reason)
+{
+    session_error(session, serial, 0, XPURT_ERROR_PROTOCOL, "%s", reason);
+    connection_break(&session->connection, reason);
+}
+
+static void run_request(struct session *session, const Xpurt__ToDaemon *message, unsigned n_fds)
+{
+    const struct request *request = &requests[message->request_case];
+
+    if (session->state != request->state)
+        refuse(session, message->serial,
+               session->state == SESSION_NEW ? "the first request must be Hello" :
+                                               "Hello may come only once");
+    else if (n_fds != request->fds)
+        refuse(session, message->serial, "descriptors came with a request that takes none");
+    else if (!message->serial)
+        refuse(session, 0, "a request without a serial");
+    else
+        request->handler(session, message);
+}
+
+void dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
+                    size_t size, unsigned n_fds)
+{
+    Xpurt__ToDaemon *message;
+    bool has_request;
+
+    arena_reset(arena);
+    session->runtime->counters.frames++;
+    message = xpurt__to_daemon__unpack(&arena->allocator, size, payload);
+    if (!message) {
+        refuse(session, 0, "a frame that cannot be decoded");
+        return;
+    }
+    has_request = message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
+
+    if (session->state == SESSION_NEW && (message->n_commands || !has_request)) {
+        refuse(session, message->serial, "the first request must be Hello");
+        return;
+    }
+    if (n_fds && !has_request) {
+        refuse(session, message->serial, "descriptors came with a frame that takes none");
+        return;
+    }
+
+    session->runtime->counters.commands += message->n_commands;
+    for (size_t i = 0; i < message->n_commands; i++)
+        run_command(session, message->commands[i]);
+    if (has_request)
+        run_request(session, message, n_fds);
+    else if (message->serial)
+        session_error(session, message->serial, 0, XPURT_ERROR_UNSUPPORTED,
+                      "a request that this daemon does not know");
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/gpu.h: the GPUs, as the rest of the daemon sees them. Only gpu*.c call Level Zero.
+ *
+ * Functions return XPURT_SUCCESS or what went wrong; gpu_error() has the sentence. Everything runs
+ * on the loop thread, except where it says otherwise.
+ */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/resource.h"
+
+#include <xpurt/device.h>
+
+#define GPU_DEVICES_MAX 64u             /* bits of xpurt.Device.peers */
+
+struct gpu;
+struct gpu_context;
+struct gpu_list;
+struct gpu_slot;
+
+/* ---- devices -------------------------------------------------------------------------------- */
+
+/* Find the devices that @p config asks for. -errno; the reason is logged. */
+int gpu_open(const struct config *config, struct gpu **ret_gpu);
+void gpu_close(struct gpu *gpu);
+
+unsigned gpu_device_count(const struct gpu *gpu);
+const struct xpurt_device_properties *gpu_device_properties(const struct gpu *gpu,
+                                                            unsigned device);
+uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device);      /* bit d: reaches d */
+
+/* The sentence about the last failure on this thread. */
+const char *gpu_error(void);
+
+/* ---- one user's view: a Level Zero context ---------------------------------------------------- */
+
+xpurt_result gpu_context_new(struct gpu *gpu, struct gpu_context **ret_context);
+void gpu_context_free(struct gpu_context *context);     /* all that came from it is freed before */
+
+/* Any thread. */
+xpurt_result gpu_memory_new(struct gpu_context *context, unsigned device, uint64_t size,
+                            uint64_t *ret_address);
+xpurt_result gpu_memory_free(struct gpu_context *context, unsigned device, uint64_t address,
+                             uint64_t size);
+
+/* Bytes of a device that are allocated through us now. */
+uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device);
+
+/* ---- lists: in-order queues ------------------------------------------------------------------- */
+
+xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int priority,
+                          struct gpu_list **ret_list);
+void gpu_list_free(struct gpu_list *list);              /* everything in it is done */
+
+xpurt_result gpu_list_copy(struct gpu_list *list, void *to, const void *from, uint64_t size);
+xpurt_result gpu_list_fill(struct gpu_list *list, void *to, uint32_t pattern, unsigned width,
+                           uint64_t size);
+
+/* Later commands run after @p slot is done. */
+xpurt_result gpu_list_wait(struct gpu_list *list, struct gpu_slot *slot);
+
+/* @p slot is done once all earlier commands are; with @p timing it also notes when. */
+xpurt_result gpu_list_mark(struct gpu_list *list, struct gpu_slot *slot, bool timing);
+
+/* ---- slots: what a marker signals --------------------------------------------------------------- */
+
+/* A slot not done; as a resource: goes back to the context, reset, when nobody refers to it. */
+xpurt_result gpu_slot_new(struct gpu_context *context, struct gpu_slot **ret_slot);
+struct resource *gpu_slot_resource(struct gpu_slot *slot);
+
+/* XPURT_SUCCESS, XPURT_NOT_READY, or XPURT_ERROR_DEVICE_LOST. Any thread. */
+xpurt_result gpu_slot_done(struct gpu_slot *slot);
+
+/* Make the slot of a lost device read "done", so that lists of other devices drain. */
+void gpu_slot_release(struct gpu_slot *slot);
+
+/* When a timing mark of @p list was reached, on the device's clock. Any thread. */
+uint64_t gpu_slot_nanoseconds(struct gpu_slot *slot, struct gpu_list *list);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/limits.h: every limit of the daemon: name, default, reason.
+ *
+ * Limits marked "user" are charged to the uid of the peer, summed over its sessions, and given
+ * back when the object or the session goes. They can be set in the [limits] section of the
+ * configuration under the name of the field.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/*        field                 default                 reason                                     */
+#define LIMITS(X) \
+    X(user_sessions,            1024)                /* half the file descriptors of the service */ \
+    X(user_streams,             16384)               /* 32 for each of 512 workers */             \
+    X(user_exports,             65536)               /* handles: a token each in the daemon */     \
+    X(user_leases,              262144)              /* opened events and memory, boards mapped */ \
+    X(user_allocations,         262144)              /* pieces of device memory */                 \
+    X(user_segments,            4096)                /* host segments: a mapping each */           \
+    X(user_memory,              UINT64_MAX)          /* bytes of device memory; the device ends it */ \
+    X(user_host_memory,         UINT64_C(17179869184)) /* 16 GiB pinned, bytes */                   \
+    X(session_queued,           65536)               /* commands waiting for others' records */    \
+    X(session_out_bytes,        1048576)             /* unread replies: a client that never reads */ \
+    X(hello_timeout_ms,         5000)                /* connected and silent: closed */            \
+    X(sessions,                 4096)                /* board slots; the packing of a point */
+
+struct limits {
+#define X(field, value) uint64_t field;
+    LIMITS(X)
+#undef X
+};

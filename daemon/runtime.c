@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/runtime.c: what sessions share, and the end of each round of commands.
+ *
+ * Guarantees of this file: after runtime_settle() no stream can run on without a further command
+ * or notice, each published timeline was woken once, and a marker covers all work on the GPU.
+ */
+#include "daemon/runtime.h"
+#include "daemon/stream.h"
+
+#include <assert.h>
+#include <string.h>
+
+static void on_noticed(struct stream *stream)
+{
+    struct runtime *runtime = stream->runtime;
+
+    stream_noticed(stream);
+    runtime_settle(runtime);
+}
+
+int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,
+                 uv_loop_t *loop)
+{
+    int r;
+
+    memset(runtime, 0, sizeof(*runtime));
+    runtime->gpu = gpu;
+    runtime->limits = limits;
+    runtime->loop = loop;
+    r = broker_init(&runtime->broker);
+    if (r < 0)
+        return r;
+    board_table_init(&runtime->boards, runtime->broker.instance);
+    return reaper_new(loop, on_noticed, &runtime->reaper);
+}
+
+void runtime_deinit(struct runtime *runtime)
+{
+    assert(!runtime->users);
+    broker_deinit(&runtime->broker);
+    reaper_free(runtime->reaper);
+}
+
+void runtime_settle(struct runtime *runtime)
+{
+    struct stream *stream;
+
+    /* A stream that runs on may submit what another one waits for. */
+    while ((stream = runtime->resumed)) {
+        runtime->resumed = stream->next_resumed;
+        stream->resumed = false;
+        stream_run(stream);
+    }
+    while ((stream = runtime->touched)) {
+        runtime->touched = stream->next_touched;
+        stream->touched = false;
+        stream_finish(stream);
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/runtime.h: what all sessions share below the sockets. Loop thread only. */
+#pragma once
+
+#include "daemon/board.h"
+#include "daemon/broker.h"
+#include "daemon/reaper.h"
+#include "daemon/user.h"
+
+struct gpu;
+struct stream;
+
+struct counters {
+    uint64_t sessions;                  /* alive */
+    uint64_t streams;                   /* alive or draining */
+    uint64_t frames;                    /* since the start, like all below */
+    uint64_t commands;
+    uint64_t records;
+    uint64_t markers;                   /* appended to GPU lists */
+    uint64_t wakes;                     /* by the loop thread */
+    uint64_t refused;                   /* clients closed for breaking the protocol */
+};
+
+struct runtime {
+    struct gpu *gpu;                    /* borrowed: outlives us */
+    const struct limits *limits;        /* borrowed: the configuration */
+    uv_loop_t *loop;                    /* borrowed: outlives us */
+    struct user *users;
+    struct board_table boards;
+    struct broker broker;
+    struct reaper *reaper;
+    struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
+    struct stream *resumed;             /* what they were blocked on is over: run on */
+    struct counters counters;
+};
+
+int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,
+                 uv_loop_t *loop);
+void runtime_deinit(struct runtime *runtime);   /* all sessions are gone */
+
+/* To be called when the commands at hand were submitted: runs streams that can go on, puts a
+ * marker behind uncovered work, wakes waiters once. Afterwards every stream's last command on the
+ * GPU is a marker, so that everything it holds is given back without another call. */
+void runtime_settle(struct runtime *runtime);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/session.c: the life of one client.
+ *
+ * Guarantees of this file:
+ *   - when a client is gone, those who wait for it are told at once, before anything is freed;
+ *   - all that was charged for it is given back, as soon as the GPU is done with it;
+ *   - a client that does not read costs at most its output limit.
+ */
+#include "daemon/session.h"
+#include "daemon/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- talking back ------------------------------------------------------------------------------- */
+
+void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply,
+                   const int *fds, unsigned n_fds)
+{
+    uint8_t small[1024], *bytes = small;
+    size_t size;
+
+    if (session->state == SESSION_DEAD)
+        return;
+    reply->serial = serial;
+    size = xpurt__to_client__get_packed_size(reply);
+    if (size > sizeof(small) && !(bytes = malloc(size))) {
+        connection_break(&session->connection, "no memory for an answer");
+        return;
+    }
+    xpurt__to_client__pack(reply, bytes);
+    connection_send(&session->connection, bytes, size, fds, n_fds);
+    if (bytes != small)
+        free(bytes);
+}
+
+void session_verror(struct session *session, uint32_t serial, uint32_t stream,
+                    xpurt_result result, const char *format, va_list args)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__Error error = XPURT__ERROR__INIT;
+    char text[512];
+
+    if (session->state == SESSION_DEAD)
+        return;
+    vsnprintf(text, sizeof(text), format, args);
+    log_debug("session %d (%s): error %d: %s", (int)session->pid, session->name, (int)result, text);
+
+    /* Nobody waits for this one, and the status of the timeline tells too. */
+    if (!serial && session->connection.out_size > session->connection.out_limit / 2)
+        return;
+    error.code = (uint32_t)result;
+    error.text = text;
+    error.stream = stream;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_ERROR;
+    reply.error = &error;
+    session_reply(session, serial, &reply, NULL, 0);
+}
+
+void session_error(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
+                   const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    session_verror(session, serial, stream, result, format, args);
+    va_end(args);
+}
+
+bool session_charge(struct session *session, uint32_t serial, enum charge charge, uint64_t amount)
+{
+    if (user_charge(session->user, charge, amount))
+        return true;
+    session_error(session, serial, 0, XPURT_ERROR_QUOTA,
+                  "limit user-%s: %" PRIu64 " are in use by uid %u, %" PRIu64
+                  " more are asked for, %" PRIu64 " are allowed",
+                  charge_name(charge), session->user->charged[charge], (unsigned)session->user->uid,
+                  amount, charge_limit(session->user->limits, charge));
+    return false;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+/* It goes into logs: printable bytes only. */
+static void name_set(struct session *session, const char *name)
+{
+    snprintf(session->name, sizeof(session->name), "%s", name);
+    for (char *c = session->name; *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
+}
+
+xpurt_result session_start(struct session *session, const char *name)
+{
+    struct board *board = NULL;
+    int r;
+
+    assert(session->state == SESSION_NEW);
+    r = session->runtime->counters.sessions < session->runtime->limits->sessions ?
+            board_new(&session->runtime->boards, session, session->user, session->pid, &board) :
+            -ENFILE;
+    if (r < 0)
+        return r == -ENFILE || r == -EMFILE ? XPURT_ERROR_QUOTA : XPURT_ERROR_OUT_OF_HOST_MEMORY;
+
+    session->board = board;
+    session->state = SESSION_READY;
+    session->runtime->counters.sessions++;
+    name_set(session, name);
+    return XPURT_SUCCESS;
+}
+
+static void waiters_release(struct session *session)
+{
+    /* They look at the point again, and find that its session is gone. */
+    for (struct stream *waiter = session->waiters; waiter; waiter = waiter->next)
+        stream_resume(waiter);
+}
+
+void session_end(struct session *session)
+{
+    struct runtime *runtime = session->runtime;
+    enum session_state was = session->state;
+
+    if (was == SESSION_DEAD)
+        return;
+    session->state = SESSION_DEAD;
+    if (was != SESSION_READY)
+        return;
+
+    board_orphan(session->board);
+    waiters_release(session);
+    for (unsigned i = 0; i < BOARD_TIMELINES; i++)
+        if (session->streams[i])
+            stream_close(session->streams[i]);
+    event_end(session);
+    memory_end(session);
+    runtime_settle(runtime);
+    assert(!session->waiters);
+}
+
+static void session_free(struct session *session)
+{
+    if (session->board) {
+        session->runtime->counters.sessions--;
+        resource_unref(&session->board->resource);
+    }
+    if (session->charged)
+        user_discharge(session->user, CHARGE_SESSIONS, 1);
+    user_unref(session->user);
+    session->gone(session);
+}
+
+void session_settle(struct session *session)
+{
+    if (session->detached && !session->n_streams && !session->n_requests)
+        session_free(session);
+}
+
+void session_full(struct session *session, bool full)
+{
+    session->n_full += full ? 1u : -1u;
+    if (session->state == SESSION_DEAD)
+        return;
+    if (session->n_full == 1 && full)
+        connection_pause(&session->connection);
+    else if (!session->n_full)
+        connection_resume(&session->connection);
+}

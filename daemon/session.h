@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/session.h: one client: its objects, its limits, its boards. */
+#pragma once
+
+#include "daemon/broker.h"
+#include "daemon/connection.h"
+#include "daemon/event.h"
+#include "daemon/memory.h"
+#include "daemon/runtime.h"
+#include "daemon/stream.h"
+#include "proto/xpurt.pb-c.h"
+
+#include <stdarg.h>
+
+enum session_state {
+    SESSION_NEW,                        /* connected, Hello not seen */
+    SESSION_READY,
+    SESSION_DEAD,                       /* hung up; streams drain */
+};
+
+struct session {
+    struct connection connection;       /* first: see session_of() */
+    struct runtime *runtime;            /* borrowed: outlives us */
+    enum session_state state;
+    bool detached;                      /* the connection is closed, memory may go */
+    bool charged;                       /* CHARGE_SESSIONS */
+    struct user *user;
+    pid_t pid;
+    char name[64];
+
+    struct board *board;                /* SESSION_READY and later */
+    struct stream *streams[BOARD_TIMELINES];
+    unsigned n_streams;                 /* draining ones included */
+    unsigned n_full;                    /* streams that are BLOCKED_FULL: we read no more */
+    uint64_t n_queued;                  /* commands that wait in streams */
+    struct stream *waiters;             /* others' streams that wait for our records */
+
+    unsigned n_requests;                /* under way in libuv's pool */
+    struct memory_lease *memory;        /* hash by base address */
+    struct segment *segments;           /* hash by id */
+    uint32_t last_segment;
+    struct exported *exported;          /* own events others may open: hash by cell */
+    uint32_t *reclaimed;                /* cells whose last opener is gone */
+    size_t n_reclaimed;
+    struct event_lease *events;         /* others' events opened: hash by (slot, cell) */
+    struct board_lease *boards;         /* others' progress boards mapped: hash by slot */
+
+    void (*gone)(struct session *session);      /* the last thing that happens to it */
+    void *owner;                        /* borrowed: of `gone` */
+};
+
+static inline struct session *session_of(struct connection *connection)
+{
+    return (struct session *)connection;
+}
+
+/* Hello was fine: make the boards. The session itself was charged when it connected. */
+xpurt_result session_start(struct session *session, const char *name);
+
+/* The client is gone: orphan what others see, give back what nobody uses, drain the rest. */
+void session_end(struct session *session);
+
+/* The connection is closed, or a stream is freed: let the memory go if that was the last. Careful:
+ * *session may be gone afterwards. */
+void session_settle(struct session *session);
+
+/* A stream is (un)blocked because of too many markers: stop or go on reading. */
+void session_full(struct session *session, bool full);
+
+/* Answer a request. Fills in the serial. */
+void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply,
+                   const int *fds, unsigned n_fds);
+
+/* Say what went wrong: the answer to a request, or (serial 0) an asynchronous error, dropped when
+ * the client does not read. @p stream: 1 + the stream that failed, 0: none. */
+void session_error(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+void session_verror(struct session *session, uint32_t serial, uint32_t stream,
+                    xpurt_result result, const char *format, va_list args);
+
+/* false: not charged, and the client was told which limit it was. */
+bool session_charge(struct session *session, uint32_t serial, enum charge charge, uint64_t amount);

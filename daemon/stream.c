@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/stream.c: commands on their way to the GPU.
+ *
+ * Guarantees of this file:
+ *   - work whose dependency was not submitted is never put on the GPU: it waits here, and turns
+ *     into an error when the dependency can no longer come;
+ *   - memory, slots and boards that a command uses live until a marker behind it is done;
+ *   - `completed` never goes back, and reaches a value only when all work before it is done;
+ *   - a failed stream runs nothing more, but what is on the GPU drains.
+ */
+#include "daemon/stream.h"
+#include "daemon/log.h"
+#include "daemon/session.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+/* ---- what unfinished commands hold --------------------------------------------------------------- */
+
+static bool holds_grow(struct stream *stream)
+{
+    uint64_t size = stream->holds_size ? 2 * stream->holds_size : 8;
+    struct resource **holds;
+
+    holds = malloc(size * sizeof(*holds));
+    if (!holds)
+        return false;
+    for (uint64_t i = stream->holds_begin; i != stream->holds_end; i++)
+        holds[i & (size - 1)] = stream->holds[i & (stream->holds_size - 1)];
+    free(stream->holds);
+    stream->holds = holds;
+    stream->holds_size = size;
+    return true;
+}
+
+/* Room for what one command holds at most: slot or two addresses, a stamp's board. */
+static bool holds_reserve(struct stream *stream)
+{
+    return stream->holds_end - stream->holds_begin + 4 <= stream->holds_size || holds_grow(stream);
+}
+
+/* Takes over the reference. */
+static void hold(struct stream *stream, struct resource *resource)
+{
+    if (resource)
+        stream->holds[stream->holds_end++ & (stream->holds_size - 1)] = resource;
+}
+
+static void holds_release(struct stream *stream, uint64_t end)
+{
+    while (stream->holds_begin != end)
+        resource_unref(stream->holds[stream->holds_begin++ & (stream->holds_size - 1)]);
+}
+
+static bool holds_contain(const struct stream *stream, const struct resource *resource)
+{
+    for (uint64_t i = stream->holds_begin; i != stream->holds_end; i++)
+        if (stream->holds[i & (stream->holds_size - 1)] == resource)
+            return true;
+    return false;
+}
+
+/* ---- markers ------------------------------------------------------------------------------------- */
+
+static struct marker *marker_at(struct stream *stream, uint64_t position)
+{
+    return &stream->markers[position % STREAM_MARKERS];
+}
+
+static bool markers_full(struct stream *stream)
+{
+    /* A command may need one place, the fence behind it another. */
+    return atomic_load_explicit(&stream->head, memory_order_relaxed) - stream->freed + 2 >
+           STREAM_MARKERS;
+}
+
+static bool markers_running(struct stream *stream)
+{
+    return stream->freed != atomic_load_explicit(&stream->head, memory_order_relaxed);
+}
+
+/* Give back what belongs to markers that are done. */
+static void markers_reclaim(struct stream *stream)
+{
+    uint64_t done = atomic_load(&stream->done);
+
+    for (; stream->freed != done; stream->freed++) {
+        struct marker *marker = marker_at(stream, stream->freed);
+
+        resource_unref(gpu_slot_resource(marker->slot));
+        holds_release(stream, marker->holds_end);
+    }
+}
+
+/* Takes over the reference to the slot. */
+static void marker_push(struct stream *stream, const struct marker *marker)
+{
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+
+    *marker_at(stream, head) = *marker;
+    /* Somebody's memory goes back with it: do not leave that to the stream's next command. */
+    if (stream->holds_begin != stream->holds_end)
+        atomic_store(&stream->notify, true);
+    atomic_store(&stream->head, head + 1);
+    reaper_watch(stream->runtime->reaper, stream);
+}
+
+/* The stream is idle and has reached @p value. */
+static void publish(struct stream *stream, uint64_t value)
+{
+    timeline_publish(stream->timeline, value);
+    stream->wake = true;
+}
+
+static bool markers_make(struct stream *stream)
+{
+    if (!stream->markers)
+        stream->markers = calloc(STREAM_MARKERS, sizeof(*stream->markers));
+    return stream->markers;
+}
+
+/* Put a marker behind the work on the GPU. Where that is done at once, no thread hop is needed:
+ * publish here. Takes what the marker holds from @p work, if any. */
+static xpurt_result marker_append(struct stream *stream, struct marker *marker, struct work *work)
+{
+    xpurt_result result;
+
+    if (!holds_reserve(stream) || !markers_make(stream))
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    result = gpu_slot_new(stream->session->user->context, &marker->slot);
+    if (result)
+        return result;
+    result = gpu_list_mark(stream->list, marker->slot, marker->stamp_board);
+    if (result) {
+        resource_unref(gpu_slot_resource(marker->slot));
+        return result;
+    }
+    stream->runtime->counters.markers++;
+    stream->work = false;
+    if (work) {
+        hold(stream, work->holds[0]);
+        work->holds[0] = NULL;
+    }
+    marker->holds_end = stream->holds_end;
+
+    if (markers_running(stream) || gpu_slot_done(marker->slot) != XPURT_SUCCESS) {
+        marker_push(stream, marker);
+        return XPURT_SUCCESS;
+    }
+    if (marker->stamp_board)
+        board_stamp(marker->stamp_board, marker->stamp_cell,
+                    point_pack(stream->slot, stream->index, marker->value),
+                    gpu_slot_nanoseconds(marker->slot, stream->list));
+    if (marker->value)
+        publish(stream, marker->value);
+    resource_unref(gpu_slot_resource(marker->slot));
+    holds_release(stream, stream->holds_end);
+    return XPURT_SUCCESS;
+}
+
+/* The unfinished marker that covers @p value, or NULL when all such are done. */
+static struct gpu_slot *marker_find(struct stream *stream, uint64_t value)
+{
+    uint64_t first = atomic_load_explicit(&stream->done, memory_order_acquire);
+    uint64_t end = atomic_load_explicit(&stream->head, memory_order_relaxed);
+
+    for (; first < end; first++) {
+        struct marker *marker = marker_at(stream, first);
+
+        if (marker->value >= value)
+            return marker->slot;
+    }
+    return NULL;
+}
+
+/* ---- points ---------------------------------------------------------------------------------------- */
+
+enum point_state { POINT_REACHED, POINT_RUNNING, POINT_UNSUBMITTED, POINT_LOST, POINT_REFUSED };
+
+/* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */
+static enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t point,
+                                   struct gpu_slot **ret_slot)
+{
+    uint32_t slot = point_slot(point), index = point_stream(point);
+    uint64_t value = point_value(point);
+    struct board *board = runtime->boards.boards[slot];
+    struct board_timeline *timeline;
+    struct stream *stream;
+
+    if (value <= runtime->boards.base[slot])
+        return POINT_REACHED;
+    if (!board || board->user != user)
+        return POINT_REFUSED;
+
+    timeline = &board->progress->timelines[index];
+    if (timeline_reached(timeline, value))
+        return POINT_REACHED;
+    if (!board->session || atomic_load(&timeline->status))
+        return POINT_LOST;
+
+    stream = board->session->streams[index];
+    if (!stream || stream->submitted < value)
+        return POINT_UNSUBMITTED;
+    *ret_slot = marker_find(stream, value);
+    return *ret_slot ? POINT_RUNNING : POINT_REACHED;
+}
+
+static void point_describe(struct runtime *runtime, uint64_t point, char *text, size_t size)
+{
+    struct board *board = runtime->boards.boards[point_slot(point)];
+
+    snprintf(text, size, "stream %u of process %d", point_stream(point),
+             board ? (int)board->progress->header.pid : 0);
+}
+
+static xpurt_result point_error(struct runtime *runtime, uint64_t point)
+{
+    struct board *board = runtime->boards.boards[point_slot(point)];
+
+    if (!board || !board->session)
+        return XPURT_ERROR_PEER_LOST;
+    return XPURT_ERROR_DEPENDENCY;
+}
+
+/* ---- blocking ---------------------------------------------------------------------------------------- */
+
+static void block_on_point(struct stream *stream, uint64_t point)
+{
+    struct session *session = stream->runtime->boards.boards[point_slot(point)]->session;
+
+    stream->blocked = BLOCKED_POINT;
+    stream->blocked_point = point;
+    stream->blocked_session = session;
+    DL_APPEND(session->waiters, stream);
+}
+
+static void block_full(struct stream *stream)
+{
+    stream->blocked = BLOCKED_FULL;
+    atomic_store(&stream->notify, true);
+    session_full(stream->session, true);
+    /* The reaper may have passed just before it could see that we want to know. */
+    markers_reclaim(stream);
+    if (!markers_full(stream))
+        stream_resume(stream);
+}
+
+static void unblock(struct stream *stream)
+{
+    if (stream->blocked == BLOCKED_POINT)
+        DL_DELETE(stream->blocked_session->waiters, stream);
+    if (stream->blocked == BLOCKED_FULL)
+        session_full(stream->session, false);
+    stream->blocked = BLOCKED_NOT;
+    stream->blocked_session = NULL;
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (stream->resumed)
+        return;
+    stream->resumed = true;
+    stream->next_resumed = stream->runtime->resumed;
+    stream->runtime->resumed = stream;
+}
+
+/* A record of ours was submitted, or never will be: those who wait for it go on. */
+static void waiters_resume(struct stream *stream)
+{
+    struct stream *waiter, *next;
+
+    DL_FOREACH_SAFE(stream->session->waiters, waiter, next)
+        if (point_stream(waiter->blocked_point) == stream->index &&
+            (stream->failed || point_value(waiter->blocked_point) <= stream->submitted))
+            stream_resume(waiter);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------- */
+
+static xpurt_result run_copy(struct stream *stream, struct work *work)
+{
+    xpurt_result result;
+
+    if (!holds_reserve(stream))
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    result = work->kind == WORK_COPY ?
+                 gpu_list_copy(stream->list, work->copy.to, work->copy.from, work->copy.size) :
+                 gpu_list_fill(stream->list, work->fill.to, work->fill.pattern, work->fill.width,
+                               work->fill.size);
+    if (result)
+        return result;
+
+    stream->work = true;
+    hold(stream, work->holds[0]);
+    hold(stream, work->holds[1]);
+    work->holds[0] = work->holds[1] = NULL;
+    return XPURT_SUCCESS;
+}
+
+static xpurt_result run_record(struct stream *stream, struct work *work)
+{
+    struct marker marker = {
+        .value = work->record.value,
+        .stamp_board = work->record.stamp_board,
+        .stamp_cell = work->record.stamp_cell,
+    };
+    xpurt_result result = XPURT_SUCCESS;
+
+    markers_reclaim(stream);
+    if (stream->work || marker.stamp_board) {
+        result = marker_append(stream, &marker, work);
+    } else if (markers_running(stream)) {
+        /* Nothing came between: the last marker tells for this record too. */
+        uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+
+        marker.slot = marker_at(stream, head - 1)->slot;
+        marker.holds_end = stream->holds_end;
+        resource_ref(gpu_slot_resource(marker.slot));
+        marker_push(stream, &marker);
+    } else {
+        publish(stream, marker.value);
+    }
+    if (result)
+        return result;
+
+    stream->submitted = work->record.value;
+    if (stream->session->waiters)
+        waiters_resume(stream);
+    return XPURT_SUCCESS;
+}
+
+/* XPURT_NOT_READY: blocked. */
+static xpurt_result run_wait(struct stream *stream, struct work *work)
+{
+    uint64_t point = work->wait.point;
+    struct gpu_slot *slot = NULL;
+    xpurt_result result;
+    char text[64];
+
+    switch (point_look(stream->runtime, stream->session->user, point, &slot)) {
+    case POINT_REACHED:
+        return XPURT_SUCCESS;
+    case POINT_RUNNING:
+        if (!holds_reserve(stream))
+            return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+        result = gpu_list_wait(stream->list, slot);
+        if (result)
+            return result;
+        stream->work = true;
+        hold(stream, resource_ref(gpu_slot_resource(slot)));
+        return XPURT_SUCCESS;
+    case POINT_UNSUBMITTED:
+        if (point_slot(point) == stream->slot && point_stream(point) == stream->index) {
+            stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "waits for its own future");
+            return XPURT_SUCCESS;
+        }
+        block_on_point(stream, point);
+        return XPURT_NOT_READY;
+    case POINT_LOST:
+        point_describe(stream->runtime, point, text, sizeof(text));
+        result = point_error(stream->runtime, point);
+        stream_fail(stream, result, "what it waits for will not come: %s %s", text,
+                    result == XPURT_ERROR_PEER_LOST ? "is gone" : "has failed");
+        return XPURT_SUCCESS;
+    case POINT_REFUSED:
+        stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
+                    "waits for a point of no process of this user");
+        return XPURT_SUCCESS;
+    }
+    return XPURT_SUCCESS;
+}
+
+/* Run one command; false when it must wait, and the stream is blocked then. */
+static bool run(struct stream *stream, struct work *work)
+{
+    xpurt_result result = XPURT_SUCCESS;
+
+    if (work->kind == WORK_DESTROY) {
+        stream->destroyed = true;
+        return true;
+    }
+    if (stream->failed)
+        return true;
+
+    if (markers_full(stream)) {
+        markers_reclaim(stream);
+        if (markers_full(stream)) {
+            block_full(stream);
+            return false;
+        }
+    }
+
+    switch (work->kind) {
+    case WORK_COPY:
+    case WORK_FILL:
+        result = run_copy(stream, work);
+        break;
+    case WORK_RECORD:
+        result = run_record(stream, work);
+        break;
+    case WORK_WAIT:
+        result = run_wait(stream, work);
+        break;
+    case WORK_DESTROY:
+        break;
+    }
+    if (result == XPURT_NOT_READY)
+        return false;
+    if (result)
+        stream_fail(stream, result, "%s",
+                    result == XPURT_ERROR_OUT_OF_HOST_MEMORY ? "the daemon is out of memory" :
+                                                               gpu_error());
+    return true;
+}
+
+void work_drop(struct work *work)
+{
+    resource_unref(work->holds[0]);
+    resource_unref(work->holds[1]);
+    work->holds[0] = work->holds[1] = NULL;
+}
+
+static struct work *queue_pop(struct stream *stream)
+{
+    struct work *work = stream->queue;
+
+    stream->queue = work->next;
+    if (!stream->queue)
+        stream->queue_tail = &stream->queue;
+    stream->session->n_queued--;
+    return work;
+}
+
+static void queue_push(struct stream *stream, const struct work *work)
+{
+    uint64_t limit = stream->runtime->limits->session_queued;
+    struct work *copy = NULL;
+
+    if (stream->session->n_queued < limit)
+        copy = malloc(sizeof(*copy));
+    if (!copy) {
+        struct work dropped = *work;
+
+        work_drop(&dropped);
+        stream_fail(stream, XPURT_ERROR_QUOTA,
+                    "limit session-queued: %" PRIu64 " commands wait for other streams already",
+                    limit);
+        return;
+    }
+    *copy = *work;
+    copy->next = NULL;
+    *stream->queue_tail = copy;
+    stream->queue_tail = &copy->next;
+    stream->session->n_queued++;
+}
+
+static void touch(struct stream *stream)
+{
+    if (stream->touched)
+        return;
+    stream->touched = true;
+    stream->next_touched = stream->runtime->touched;
+    stream->runtime->touched = stream;
+}
+
+void stream_submit(struct stream *stream, const struct work *submitted)
+{
+    struct work work = *submitted;
+
+    touch(stream);
+    if (work.kind == WORK_RECORD) {
+        struct board *board = stream->session->board;
+
+        stream->accepted = work.record.value;
+        if (board->last < stream->accepted)
+            board->last = stream->accepted;
+    }
+    if (work.kind == WORK_DESTROY)
+        stream->closing = true;
+    if (stream->queue || !run(stream, &work))
+        queue_push(stream, &work);
+    else
+        work_drop(&work);
+}
+
+void stream_run(struct stream *stream)
+{
+    touch(stream);
+    unblock(stream);
+    while (stream->queue && !stream->blocked) {
+        /* Popped first: what runs may fail the stream, which drops the queue. */
+        struct work *work = queue_pop(stream);
+
+        if (run(stream, work)) {
+            work_drop(work);
+            free(work);
+            continue;
+        }
+        work->next = stream->queue;
+        if (!stream->queue)
+            stream->queue_tail = &work->next;
+        stream->queue = work;
+        stream->session->n_queued++;
+    }
+}
+
+/* ---- end ------------------------------------------------------------------------------------------------- */
+
+static void queue_drop(struct stream *stream)
+{
+    while (stream->queue) {
+        struct work *work = queue_pop(stream);
+
+        if (work->kind == WORK_DESTROY)
+            stream->destroyed = true;
+        work_drop(work);
+        free(work);
+    }
+}
+
+void stream_fail(struct stream *stream, xpurt_result result, const char *format, ...)
+{
+    va_list args;
+
+    if (stream->failed)
+        return;
+    stream->failed = true;
+    va_start(args, format);
+    session_verror(stream->session, 0, stream->index + 1, result, format, args);
+    va_end(args);
+
+    timeline_fail(stream->timeline, (uint32_t)result);
+    unblock(stream);
+    queue_drop(stream);
+    waiters_resume(stream);
+    touch(stream);
+}
+
+/* Everything is done and nobody looks at it. */
+static bool stream_drained(struct stream *stream)
+{
+    markers_reclaim(stream);
+    return stream->destroyed && !stream->queue && !stream->work && !stream->touched &&
+           !stream->resumed && !markers_running(stream) &&
+           !reaper_knows(stream->runtime->reaper, stream);
+}
+
+static void stream_free(struct stream *stream)
+{
+    struct session *session = stream->session;
+
+    holds_release(stream, stream->holds_end);
+    if (stream->list) {
+        gpu_list_free(stream->list);
+        user_discharge(session->user, CHARGE_STREAMS, 1);
+    }
+    session->streams[stream->index] = NULL;
+    session->n_streams--;
+    stream->runtime->counters.streams--;
+    atomic_store_explicit(&stream->timeline->last, stream->accepted, memory_order_relaxed);
+    atomic_store_explicit(&stream->timeline->state, TIMELINE_FREE, memory_order_release);
+    free(stream->holds);
+    free(stream->markers);
+    free(stream);
+    session_settle(session);
+}
+
+void stream_finish(struct stream *stream)
+{
+    if (stream->work) {
+        struct marker fence = { .value = 0 };
+        xpurt_result result = marker_append(stream, &fence, NULL);
+
+        if (result) {
+            /* Until a later try succeeds nothing tells when the work is done: it stays held. */
+            log_error("cannot put a marker on a stream: %s", gpu_error());
+            stream_fail(stream, result, "%s", gpu_error());
+            stream->work = result != XPURT_ERROR_DEVICE_LOST;
+        }
+    }
+    if (stream->wake) {
+        stream->wake = false;
+        stream->runtime->counters.wakes++;
+        timeline_wake(stream->timeline);
+    }
+    if (!stream->destroyed)
+        return;
+    atomic_store(&stream->notify, true);
+    if (stream_drained(stream))
+        stream_free(stream);
+}
+
+void stream_close(struct stream *stream)
+{
+    stream->failed = true;
+    stream->destroyed = true;
+    unblock(stream);
+    queue_drop(stream);
+    touch(stream);
+}
+
+/* Streams that the GPU makes wait for one of our markers, which will not come: they fail, and what
+ * holds them back is let go, so that they drain. */
+static void dependents_fail(struct stream *stream, struct gpu_slot *slot)
+{
+    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
+        struct board *board = stream->runtime->boards.boards[i];
+
+        if (!board || !board->session || board->user != stream->session->user)
+            continue;
+        for (uint32_t k = 0; k < BOARD_TIMELINES; k++) {
+            struct stream *other = board->session->streams[k];
+
+            if (other && other != stream && holds_contain(other, gpu_slot_resource(slot)))
+                stream_fail(other, XPURT_ERROR_DEPENDENCY,
+                            "it waits for stream %u of process %d, whose device is lost",
+                            stream->index, (int)stream->session->pid);
+        }
+    }
+    gpu_slot_release(slot);
+}
+
+static void stream_lost(struct stream *stream)
+{
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+
+    stream_fail(stream, XPURT_ERROR_DEVICE_LOST, "device %u is lost", stream->device);
+    for (uint64_t i = stream->freed; i != head; i++)
+        dependents_fail(stream, marker_at(stream, i)->slot);
+}
+
+void stream_noticed(struct stream *stream)
+{
+    if (atomic_load(&stream->lost) && !stream->failed)
+        stream_lost(stream);
+    markers_reclaim(stream);
+    if (stream->holds_begin == stream->holds_end && !stream->destroyed &&
+        stream->blocked != BLOCKED_FULL)
+        atomic_store(&stream->notify, false);
+    if (stream->blocked == BLOCKED_FULL && !markers_full(stream))
+        stream_resume(stream);
+    if (stream_drained(stream))
+        stream_free(stream);
+}
+
+struct stream *stream_new(struct session *session, uint32_t index, uint32_t device)
+{
+    struct board_timeline *timeline = &session->board->progress->timelines[index];
+    uint64_t base = session->board->progress->header.base;
+    struct stream *stream;
+
+    stream = calloc(1, sizeof(*stream));
+    if (!stream)
+        return NULL;
+    stream->session = session;
+    stream->runtime = session->runtime;
+    stream->timeline = timeline;
+    stream->slot = session->board->slot;
+    stream->index = index;
+    stream->device = device;
+    stream->queue_tail = &stream->queue;
+    stream->accepted = atomic_load_explicit(&timeline->last, memory_order_relaxed);
+    if (stream->accepted < base)
+        stream->accepted = base;
+    stream->submitted = stream->accepted;
+
+    /* Points of the last stream here are over: reached first, then no error any more. */
+    timeline_publish(timeline, stream->accepted);
+    atomic_store_explicit(&timeline->status, XPURT_SUCCESS, memory_order_release);
+    atomic_store_explicit(&timeline->device, device, memory_order_relaxed);
+    atomic_store_explicit(&timeline->state, TIMELINE_LIVE, memory_order_release);
+    session->streams[index] = stream;
+    session->n_streams++;
+    session->runtime->counters.streams++;
+    return stream;
+}
+
+void stream_start(struct stream *stream, int priority)
+{
+    struct user *user = stream->session->user;
+    struct gpu_context *context;
+    xpurt_result result;
+
+    if (!user_charge(user, CHARGE_STREAMS, 1)) {
+        stream_fail(stream, XPURT_ERROR_QUOTA, "limit user-streams: %" PRIu64 " are allowed",
+                    stream->runtime->limits->user_streams);
+        return;
+    }
+    result = user_context(user, &context);
+    if (!result)
+        result = gpu_list_new(context, stream->device, priority, &stream->list);
+    if (result) {
+        user_discharge(user, CHARGE_STREAMS, 1);
+        stream_fail(stream, result, "cannot create a stream: %s", gpu_error());
+    }
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/stream.h: an in-order queue of a session, its timeline, its markers.
+ *
+ * A record becomes a marker: a slot the GPU signals. Markers wait in a ring between two threads:
+ *
+ *      freed        done         head
+ *        |  reached  |  running    |            loop:   pushes at head, reclaims freed..done
+ *        v           v             v            reaper: publishes, then moves done
+ *      [ m ][ m ][ m ][ m ][ m ][ ]
+ */
+#pragma once
+
+#include "daemon/board.h"
+#include "daemon/gpu.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct runtime;
+struct session;
+
+#define STREAM_MARKERS 256              /* unfinished at a time; more waits in the daemon */
+
+enum work_kind { WORK_RECORD, WORK_WAIT, WORK_COPY, WORK_FILL, WORK_DESTROY };
+
+/* A checked command. It owns a reference to each resource in `holds`. */
+struct work {
+    enum work_kind kind;
+    struct work *next;
+    struct resource *holds[2];
+    union {
+        struct {
+            uint64_t value;
+            struct board *stamp_board;  /* also in holds[0]; NULL: no time stamp */
+            uint32_t stamp_cell;
+        } record;
+        struct {
+            uint64_t point;
+        } wait;
+        struct {
+            void *to;
+            const void *from;
+            uint64_t size;
+        } copy;
+        struct {
+            void *to;
+            uint64_t size;
+            uint32_t pattern;
+            uint32_t width;
+        } fill;
+    };
+};
+
+struct marker {
+    struct gpu_slot *slot;
+    uint64_t value;                     /* to publish; 0: nothing, only gives back */
+    uint64_t holds_end;                 /* what was held before this marker goes back with it */
+    struct board *stamp_board;          /* NULL: no time stamp; else held by the stream */
+    uint32_t stamp_cell;
+};
+
+enum blocked {
+    BLOCKED_NOT,
+    BLOCKED_POINT,                      /* waits for a record that was not submitted yet */
+    BLOCKED_FULL,                       /* too many unfinished markers */
+};
+
+struct stream {
+    struct session *session;            /* borrowed: outlives us */
+    struct runtime *runtime;            /* borrowed: outlives us */
+    struct board_timeline *timeline;
+    struct gpu_list *list;
+    uint32_t slot;                      /* of the session's boards */
+    uint32_t index;
+    uint32_t device;
+    uint64_t accepted;                  /* value of the last Record received */
+    uint64_t submitted;                 /* value of the last one that is on the GPU or done */
+    bool work;                          /* commands on the GPU behind the last marker */
+    bool wake;                          /* published since the last wake */
+    bool failed;                        /* later commands are dropped */
+    bool closing;                       /* the client has destroyed it: no more commands */
+    bool destroyed;                     /* it got there: free it when it is drained */
+
+    struct work *queue, **queue_tail;   /* commands that cannot go to the GPU yet */
+    enum blocked blocked;
+    struct stream *prev, *next;         /* BLOCKED_POINT: in the session's waiters we wait for */
+    struct session *blocked_session;
+    uint64_t blocked_point;
+
+    struct resource **holds;            /* ring: what unfinished commands use */
+    uint64_t holds_begin, holds_end, holds_size;
+
+    struct marker *markers;             /* ring; made at the first push */
+    _Atomic uint64_t head;
+    _Atomic uint64_t done;
+    uint64_t freed;
+
+    struct stream *next_touched;
+    struct stream *next_resumed;
+    bool touched;
+    bool resumed;
+
+    /* Shared with the reaper, see reaper.c. */
+    struct stream *next_watched;
+    struct stream *next_noticed;
+    _Atomic bool watched;
+    _Atomic bool notify;                /* the loop wants to know when markers go on */
+    _Atomic bool lost;                  /* the device went away under us */
+    bool noticed;
+};
+
+/* A stream without a queue on the GPU yet; the timeline of @p index is FREE. NULL: no memory. */
+struct stream *stream_new(struct session *session, uint32_t index, uint32_t device);
+
+/* Give it its queue. Where that fails the stream exists all the same, failed, so that those who wait
+ * for its records are told. */
+void stream_start(struct stream *stream, int priority);
+
+/* Run or queue @p work; what it holds belongs to the stream from now on. */
+void stream_submit(struct stream *stream, const struct work *work);
+
+/* Let go of what @p work holds without running it. */
+void work_drop(struct work *work);
+
+/* The stream is broken: status on the timeline, an Error to the client, queued commands dropped. */
+void stream_fail(struct stream *stream, xpurt_result result, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The session is gone: drop what is queued, free the stream once the GPU is done with it. Careful:
+ * *stream may be gone afterwards. */
+void stream_close(struct stream *stream);
+
+/* The reaper saw markers go on. Careful: *stream may be gone afterwards. */
+void stream_noticed(struct stream *stream);
+
+/* Parts of runtime_settle(). */
+void stream_resume(struct stream *stream);      /* put it on the list of those to run on */
+void stream_run(struct stream *stream);         /* run what is queued */
+void stream_finish(struct stream *stream);      /* fence and wake; careful: may free it */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/user.h: what the sessions of one uid share: the account of its limits, its GPU context. */
+#pragma once
+
+#include "daemon/config.h"
+
+#include <xpurt/base.h>
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uthash.h>
+#include <uv.h>
+
+struct gpu;
+struct gpu_context;
+
+enum charge {
+    CHARGE_SESSIONS,
+    CHARGE_STREAMS,
+    CHARGE_EXPORTS,
+    CHARGE_LEASES,
+    CHARGE_ALLOCATIONS,
+    CHARGE_SEGMENTS,
+    CHARGE_MEMORY,                      /* bytes on devices */
+    CHARGE_HOST_MEMORY,                 /* bytes pinned */
+    CHARGE_COUNT,
+};
+
+struct user {
+    UT_hash_handle hh;
+    uid_t uid;
+    unsigned refs;
+    struct user **users;                /* borrowed: the table we are in */
+    const struct limits *limits;        /* borrowed: the configuration */
+    uv_loop_t *loop;                    /* borrowed: for what takes long */
+    struct gpu *gpu;                    /* borrowed: outlives us */
+    struct gpu_context *context;        /* made when first needed, see user_context() */
+    void *allocations;                  /* of all its sessions: a search tree of memory.c */
+    uint64_t charged[CHARGE_COUNT];
+};
+
+/* The user of @p uid; made when it is the first session. -ENOMEM. */
+int user_get(struct user **users, uid_t uid, struct gpu *gpu, const struct limits *limits,
+             uv_loop_t *loop, struct user **ret_user);
+struct user *user_ref(struct user *user);
+void user_unref(struct user *user);
+
+/* The user's GPU context: made by the first one that needs it. */
+xpurt_result user_context(struct user *user, struct gpu_context **ret_context);
+
+/* false: the limit does not allow @p amount more; nothing was charged. */
+bool user_charge(struct user *user, enum charge charge, uint64_t amount);
+void user_discharge(struct user *user, enum charge charge, uint64_t amount);
+
+/* The limit's name and value, for messages and counters. */
+const char *charge_name(enum charge charge);
+uint64_t charge_limit(const struct limits *limits, enum charge charge);
