@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* client/arena.c: mapping boards, and what they say about a point.
+ *
+ * Guarantees of this file: the arena is readable at every address at every time, also while a
+ * board is mapped or unmapped; a point that was reached is never reported as failed. Mapping is
+ * done under the connection's lock; looking needs none.
+ */
+#include "client/arena.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define ARENA_SIZE (BOARD_SLOTS * sizeof(struct board_progress))
+
+/* Away from where the kernel places mappings by itself: the arena is large, and device addresses,
+ * which often are mappings of the daemon, should not meet it (see range_reserve()). */
+#define ARENA_HINT ((void *)(uintptr_t)0x200000000000)
+
+const struct board_progress *arena_boards;
+struct arena_slot arena_slots[BOARD_SLOTS];
+
+int arena_reserve(void)
+{
+    void *base;
+
+    if (arena_boards)
+        return 0;
+
+    base = mmap(sizeof(void *) == 8 ? ARENA_HINT : NULL, ARENA_SIZE, PROT_READ,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    (void)madvise(base, ARENA_SIZE, MADV_DONTDUMP);
+    arena_boards = base;
+    return 0;
+}
+
+/* Map @p fd if it is as large as a board and says that it is the board of @p slot. */
+static int board_map(uint32_t slot, int fd, size_t size, int protection, void *where, void **ret)
+{
+    const struct board_header *header;
+    struct stat stat;
+    void *board;
+    bool good;
+
+    if (slot >= BOARD_SLOTS || fstat(fd, &stat) < 0 || stat.st_size != (off_t)size)
+        return -EPROTO;
+
+    header = mmap(NULL, BOARD_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    if (header == MAP_FAILED)
+        return -errno;
+    good = header->magic == BOARD_MAGIC && header->layout == BOARD_LAYOUT && header->slot == slot;
+    munmap((void *)header, BOARD_PAGE);
+    if (!good)
+        return -EPROTO;
+
+    board = mmap(where, size, protection, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
+    if (board == MAP_FAILED)
+        return -errno;
+    (void)madvise(board, size, MADV_DONTDUMP);
+    *ret = board;
+    return 0;
+}
+
+int arena_map_progress(uint32_t slot, int fd)
+{
+    void *board;
+    int r;
+
+    if (slot >= BOARD_SLOTS)
+        return -EPROTO;
+    r = board_map(slot, fd, sizeof(struct board_progress), PROT_READ,
+                  (void *)(uintptr_t)&arena_boards[slot], &board);
+    if (r < 0)
+        return r;
+    arena_slots[slot].mapped = true;
+    return 0;
+}
+
+int arena_map_events(uint32_t slot, int fd)
+{
+    struct board_events *former;
+    void *board;
+    int r;
+
+    r = board_map(slot, fd, sizeof(struct board_events), PROT_READ | PROT_WRITE, NULL, &board);
+    if (r < 0)
+        return r;
+
+    former = arena_slots[slot].events;
+    if (former)
+        munmap(former, sizeof(*former));
+    arena_slots[slot].events = board;
+    return 0;
+}
+
+void arena_unmap(uint32_t slot)
+{
+    struct arena_slot *entry = &arena_slots[slot];
+
+    if (entry->mapped)
+        (void)mmap((void *)(uintptr_t)&arena_boards[slot], sizeof(struct board_progress),
+                   PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (entry->events)
+        munmap(entry->events, sizeof(*entry->events));
+    *entry = (struct arena_slot){ 0 };
+}
+
+xpurt_result arena_point_state(uint64_t point)
+{
+    const struct board_progress *board = &arena_boards[point_slot(point)];
+    const struct board_timeline *timeline = arena_timeline(point);
+    uint32_t status, state;
+
+    if (arena_reached(point))
+        return XPURT_SUCCESS;
+    if (board->header.magic != BOARD_MAGIC)
+        return ARENA_UNMAPPED;
+    if (board->header.base >= point_value(point))
+        return XPURT_SUCCESS;
+
+    status = atomic_load_explicit(&timeline->status, memory_order_acquire);
+    if (!status && arena_dead(point_slot(point))) {
+        state = atomic_load_explicit(&timeline->state, memory_order_acquire);
+        if (state == TIMELINE_FREE)
+            status = XPURT_ERROR_PEER_LOST;
+    }
+    if (!status)
+        return XPURT_NOT_READY;
+
+    /* It may have been reached between the first look and the failure of what came later. */
+    return arena_reached(point) ? XPURT_SUCCESS : (xpurt_result)status;
+}

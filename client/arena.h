@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* client/arena.h: where the boards of all sessions are mapped.
+ *
+ * The progress board of slot s lies at arena_boards + s, so that a point is looked up with two
+ * loads. A slot that is not mapped reads as zeros.
+ */
+#pragma once
+
+#include "proto/board.h"
+
+#include <xpurt/base.h>
+
+struct arena_slot {
+    struct board_events *events;        /* mapped when an event of the slot was opened, or own */
+    uint32_t opened;                    /* event objects that point into `events` */
+    bool mapped;                        /* the progress board is in the arena */
+    bool leased;                        /* the daemon keeps the slot for this session */
+};
+
+/* NULL before the first connection. */
+extern const struct board_progress *arena_boards;
+extern struct arena_slot arena_slots[BOARD_SLOTS];
+
+/* Lies outside xpurt_result: the point's board is not mapped. */
+#define ARENA_UNMAPPED ((xpurt_result)-1)
+
+/* Reserve the address space. 0 or -errno. */
+int arena_reserve(void);
+
+/* Map a board where it belongs; what was there is replaced. The descriptor stays the caller's.
+ * 0, -EPROTO for a board that is not one of ours, or -errno. */
+int arena_map_progress(uint32_t slot, int fd);
+int arena_map_events(uint32_t slot, int fd);
+
+void arena_unmap(uint32_t slot);
+
+static inline bool arena_dead(uint32_t slot)
+{
+    return atomic_load_explicit(&arena_boards[slot].header.state, memory_order_acquire) ==
+           BOARD_DEAD;
+}
+
+static inline const struct board_timeline *arena_timeline(uint64_t point)
+{
+    return &arena_boards[point_slot(point)].timelines[point_stream(point)];
+}
+
+static inline bool arena_reached(uint64_t point)
+{
+    return timeline_reached(arena_timeline(point), point_value(point));
+}
+
+/* XPURT_SUCCESS: reached; XPURT_NOT_READY; ARENA_UNMAPPED; else why it never will be. No lock. */
+xpurt_result arena_point_state(uint64_t point);

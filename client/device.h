@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* client/device.h: what the library knows about devices. */
+#pragma once
+
+#include "proto/xpurt.pb-c.h"
+
+#include <xpurt/base.h>
+
+/* Take over the devices of a Welcome. 0 or -errno. The lock is held. */
+int devices_begin(const Xpurt__Welcome *welcome);
+
+/* As session_enter(), where @p device exists. */
+xpurt_result device_enter(int device);
+
+/* @p device, or the thread's current one when that is negative. */
+int device_choose(int device);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* client/pool.c: see pool.h.
+ *
+ * Guarantees of this file: pool_mark_of() is right for any pointer at any time; memory is used
+ * only for as many objects as were ever alive at once. Callers hold the connection's lock.
+ */
+#include "client/pool.h"
+
+#include <stddef.h>
+#include <sys/mman.h>
+
+static struct pool_object *pool_at(struct pool *pool, uint32_t index)
+{
+    char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
+
+    return (struct pool_object *)(base + (size_t)index * pool->object_size);
+}
+
+static int pool_reserve(struct pool *pool)
+{
+    void *base;
+
+    if (atomic_load_explicit(&pool->base, memory_order_relaxed))
+        return 0;
+
+    base = mmap(NULL, (size_t)pool->capacity * pool->object_size, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return -1;
+    atomic_store(&pool->base, base);
+    return 0;
+}
+
+void *pool_take(struct pool *pool)
+{
+    struct pool_object *object;
+
+    if (pool->free) {
+        object = pool_at(pool, pool->free - 1);
+        pool->free = object->next;
+    } else {
+        if (pool_reserve(pool) < 0 || pool->used == pool->capacity)
+            return NULL;
+        object = pool_at(pool, pool->used++);
+    }
+    atomic_store_explicit(&object->mark, POOL_LIVE, memory_order_relaxed);
+    return object;
+}
+
+void pool_give(struct pool *pool, struct pool_object *object)
+{
+    char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
+
+    atomic_store_explicit(&object->mark, POOL_FREE, memory_order_relaxed);
+    object->next = pool->free;
+    pool->free = (uint32_t)(((char *)object - base) / pool->object_size) + 1;
+}
+
+void pool_outdate(struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->used; i++) {
+        struct pool_object *object = pool_at(pool, i);
+
+        if (atomic_load_explicit(&object->mark, memory_order_relaxed) == POOL_LIVE)
+            atomic_store_explicit(&object->mark, POOL_STALE, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT */
+/* client/stream.c: streams and their timelines.
+ *
+ * Guarantees of this file:
+ *   - values of a timeline only grow, also from one stream on it to the next;
+ *   - a timeline gets a new stream only when the daemon is done with the last one;
+ *   - a stream is never called done while a command is neither recorded nor complete: what was
+ *     sent since the last record gets one before anybody looks.
+ */
+#include "client/stream.h"
+
+#include "client/arena.h"
+#include "client/device.h"
+#include "client/event.h"
+#include "client/pool.h"
+#include "client/result.h"
+#include "client/session.h"
+#include "client/wait.h"
+
+#include <xpurt/device.h>
+
+#include <string.h>
+
+#define STREAMS_MAX 65536u              /* streams of before a fork or reset included */
+#define DRAIN_TRIES 5000u               /* of a millisecond, when every timeline is in use */
+#define DRAIN_SLICE_NS 1000000u
+
+struct xpurt_stream {
+    struct pool_object object;
+    uint32_t epoch;                     /* of the session it belongs to */
+    uint32_t index;                     /* of its timeline */
+    uint32_t device;
+    int32_t priority;
+    _Atomic uint64_t point;             /* of the last record; the stream's beginning before it */
+    _Atomic bool dirty;                 /* commands were sent since */
+    bool recorded;
+};
+
+/* A timeline whose stream was destroyed; free again when the point is reached. */
+struct draining {
+    uint64_t point;
+    uint32_t device;
+};
+
+_Static_assert(sizeof(struct xpurt_stream) <= 64, "fits its place in the pool");
+
+static struct pool streams = { .object_size = 64, .capacity = STREAMS_MAX };
+
+static struct {
+    uint32_t used;                      /* timelines ever used by this session */
+    struct xpurt_stream *live[BOARD_TIMELINES];
+    struct draining draining[BOARD_TIMELINES];  /* oldest first */
+    uint32_t n_draining;
+} timelines;
+
+void streams_end(enum session_end why)
+{
+    memset(&timelines, 0, sizeof(timelines));
+    if (why == SESSION_RESET)
+        pool_outdate(&streams);
+}
+
+/* ---- what others need ------------------------------------------------------------------------ */
+
+static xpurt_result stream_check(xpurt_stream *stream)
+{
+    if (!stream)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the stream is null");
+    if (pool_mark_of(&streams, stream) != POOL_LIVE)
+        return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
+    if (stream->epoch != session.epoch)
+        return error_set(XPURT_ERROR_FORKED, "the stream was made before fork(): it belongs to the "
+                         "parent process");
+    return XPURT_SUCCESS;
+}
+
+xpurt_result stream_enter(xpurt_stream *stream)
+{
+    xpurt_result r = stream_check(stream);
+
+    return r ? r : session_enter();
+}
+
+uint32_t stream_index(const xpurt_stream *stream)
+{
+    return stream->index;
+}
+
+uint32_t stream_device(const xpurt_stream *stream)
+{
+    return stream->device;
+}
+
+xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
+{
+    atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
+    return connection_command(command);
+}
+
+xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
+{
+    Xpurt__Record record = XPURT__RECORD__INIT;
+    uint64_t point = atomic_load_explicit(&stream->point, memory_order_relaxed) + 1;
+    xpurt_result r;
+
+    record.stream = stream->index;
+    record.value = point_value(point);
+    record.stamp = stamp;
+    r = connection_command(&(Xpurt__Command){ COMMAND(RECORD), .record = &record });
+    if (r)
+        return r;
+
+    atomic_store_explicit(&stream->point, point, memory_order_release);
+    atomic_store_explicit(&stream->dirty, false, memory_order_release);
+    stream->recorded = true;
+    *ret_point = point;
+    return XPURT_SUCCESS;
+}
+
+/* Make sure that the stream's point covers all that was sent. The lock is held. */
+static xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point)
+{
+    if (atomic_load_explicit(&stream->dirty, memory_order_acquire))
+        return stream_record(stream, 0, ret_point);
+    *ret_point = atomic_load_explicit(&stream->point, memory_order_acquire);
+    return XPURT_SUCCESS;
+}
+
+/* The same, with everything sent; takes the lock only where there is something to do. */
+static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
+{
+    xpurt_result r;
+
+    r = stream_check(stream);
+    if (r)
+        return r;
+    if (!atomic_load_explicit(&stream->dirty, memory_order_acquire) &&
+        !atomic_load_explicit(&connection_collected, memory_order_relaxed)) {
+        *ret_point = atomic_load_explicit(&stream->point, memory_order_acquire);
+        return XPURT_SUCCESS;
+    }
+
+    r = session_enter();
+    if (r)
+        return r;
+    r = stream_cover(stream, ret_point);
+    if (r == XPURT_SUCCESS)
+        r = connection_flush();
+    session_leave();
+    return r;
+}
+
+/* ---- creating and destroying ------------------------------------------------------------------ */
+
+/* The daemon has seen the stream's creation and its end: the point was recorded in between. */
+static bool drained(const struct draining *draining)
+{
+    const struct board_timeline *timeline = arena_timeline(draining->point);
+
+    return (arena_reached(draining->point) ||
+            atomic_load_explicit(&timeline->status, memory_order_acquire)) &&
+           atomic_load_explicit(&timeline->state, memory_order_acquire) == TIMELINE_FREE;
+}
+
+static bool timeline_reuse(uint32_t *ret_index)
+{
+    for (uint32_t i = 0; i < timelines.n_draining; i++) {
+        struct draining *draining = &timelines.draining[i];
+
+        if (!drained(draining))
+            continue;
+        *ret_index = point_stream(draining->point);
+        timelines.n_draining--;
+        memmove(draining, draining + 1, (timelines.n_draining - i) * sizeof(*draining));
+        return true;
+    }
+    return false;
+}
+
+static xpurt_result timeline_take(uint32_t *ret_index)
+{
+    for (unsigned tries = 0; tries < DRAIN_TRIES; tries++) {
+        const struct board_timeline *oldest;
+        xpurt_result r;
+
+        if (timelines.used < BOARD_TIMELINES) {
+            *ret_index = timelines.used++;
+            return XPURT_SUCCESS;
+        }
+        if (timeline_reuse(ret_index))
+            return XPURT_SUCCESS;
+        if (!timelines.n_draining)
+            break;
+
+        r = connection_flush();
+        if (r)
+            return r;
+        oldest = arena_timeline(timelines.draining[0].point);
+        connection_unlock();
+        board_sleep(&oldest->wake, atomic_load(&oldest->wake), DRAIN_SLICE_NS);
+        connection_lock();
+    }
+    return error_set(XPURT_ERROR_QUOTA, "a process has at most %u streams at a time, those that "
+                     "still have work after their end included", BOARD_TIMELINES);
+}
+
+/* The daemon clears the error of a timeline's last stream when it makes the new one: wait for an
+ * answer that comes after that, so that nobody takes the old error for the new stream's. */
+static xpurt_result status_await_clear(void)
+{
+    Xpurt__Stats stats = XPURT__STATS__INIT;
+    Xpurt__ToDaemon request = { REQUEST(STATS), .stats = &stats };
+    struct reply reply = REPLY_NULL;
+    xpurt_result r;
+
+    r = connection_request(&request, XPURT__TO_CLIENT__REPLY_COUNTERS, 0, &reply);
+    reply_deinit(&reply);
+    return r;
+}
+
+/* Where a new stream of timeline @p index begins. */
+static uint64_t timeline_begin(uint32_t index)
+{
+    const struct board_progress *board = &arena_boards[session.slot];
+    uint64_t last = atomic_load_explicit(&board->timelines[index].last, memory_order_relaxed);
+
+    return last > board->header.base ? last : board->header.base;
+}
+
+static xpurt_result stream_new(uint32_t device, int priority, xpurt_stream **ret_stream)
+{
+    Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
+    xpurt_stream *stream;
+    uint32_t index = 0;
+    xpurt_result r;
+    bool failed;
+
+    r = timeline_take(&index);
+    if (r)
+        return r;
+    stream = pool_take(&streams);
+    if (!stream)
+        return error_set(XPURT_ERROR_OUT_OF_HOST_MEMORY, "there is no room for another stream");
+
+    failed = atomic_load(&arena_boards[session.slot].timelines[index].status);
+    stream->epoch = session.epoch;
+    stream->index = index;
+    stream->device = device;
+    stream->priority = priority;
+    stream->recorded = false;
+    atomic_store(&stream->point, point_pack(session.slot, index, timeline_begin(index)));
+    atomic_store(&stream->dirty, false);
+    timelines.live[index] = stream;
+    connection_forget_stream_text(index);
+
+    create.stream = index;
+    create.device = device;
+    create.priority = priority;
+    r = connection_command(&(Xpurt__Command){ COMMAND(STREAM_CREATE), .stream_create = &create });
+    if (r == XPURT_SUCCESS && failed)
+        r = status_await_clear();
+    if (r) {
+        timelines.live[index] = NULL;   /* the connection is lost: no timeline is of use any more */
+        pool_give(&streams, &stream->object);
+        return r;
+    }
+    *ret_stream = stream;
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_stream_create_with_priority(int device, int priority, xpurt_stream **ret_stream)
+{
+    xpurt_result r;
+
+    if (!ret_stream)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the stream");
+
+    device = device_choose(device);
+    r = device_enter(device);
+    if (r)
+        return r;
+    r = stream_new((uint32_t)device, priority < -1 ? -1 : priority > 1 ? 1 : priority, ret_stream);
+    session_leave();
+    return r;
+}
+
+xpurt_result xpurt_stream_create(xpurt_stream **ret_stream)
+{
+    return xpurt_stream_create_with_priority(-1, 0, ret_stream);
+}
+
+xpurt_result xpurt_stream_priority_range(int *ret_least, int *ret_greatest)
+{
+    if (ret_least)
+        *ret_least = 1;
+    if (ret_greatest)
+        *ret_greatest = -1;
+    return XPURT_SUCCESS;
+}
+
+/* The lock is held, the connection works. */
+static void stream_end(xpurt_stream *stream)
+{
+    Xpurt__StreamDestroy destroy = XPURT__STREAM_DESTROY__INIT;
+    uint64_t point;
+
+    if (!stream->recorded)
+        atomic_store(&stream->dirty, true);     /* drained() needs a point of this stream */
+    if (stream_cover(stream, &point))
+        return;
+    destroy.stream = stream->index;
+    (void)connection_command(&(Xpurt__Command){ COMMAND(STREAM_DESTROY),
+                                                .stream_destroy = &destroy });
+    timelines.live[stream->index] = NULL;
+    timelines.draining[timelines.n_draining++] = (struct draining){ point, stream->device };
+}
+
+xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
+{
+    if (!stream)
+        return XPURT_SUCCESS;
+    if (pool_mark_of(&streams, stream) == POOL_FREE)
+        return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
+
+    connection_lock();
+    if (stream->epoch == session.epoch && connection_state() == CONNECTION_READY)
+        stream_end(stream);
+    pool_give(&streams, &stream->object);
+    connection_unlock();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_stream_get_device(xpurt_stream *stream, int *ret_device)
+{
+    xpurt_result r = stream_check(stream);
+
+    if (r)
+        return r;
+    if (!ret_device)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the device");
+    *ret_device = (int)stream->device;
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_stream_get_priority(xpurt_stream *stream, int *ret_priority)
+{
+    xpurt_result r = stream_check(stream);
+
+    if (r)
+        return r;
+    if (!ret_priority)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the priority");
+    *ret_priority = stream->priority;
+    return XPURT_SUCCESS;
+}
+
+/* ---- looking and waiting ---------------------------------------------------------------------- */
+
+/* The point was reached; but what came after it, or the stream's creation, may have failed. */
+static xpurt_result stream_status(uint64_t point)
+{
+    uint32_t status = atomic_load_explicit(&arena_timeline(point)->status, memory_order_acquire);
+
+    if (status) {
+        connection_lock();
+        point_error(point, (xpurt_result)status);
+        connection_unlock();
+    }
+    return (xpurt_result)status;
+}
+
+xpurt_result xpurt_stream_query(xpurt_stream *stream)
+{
+    uint64_t point;
+    xpurt_result r;
+
+    r = stream_settle(stream, &point);
+    if (r == XPURT_SUCCESS)
+        r = point_poll(point);
+    return r ? r : stream_status(point);
+}
+
+xpurt_result xpurt_stream_synchronize_for(xpurt_stream *stream, uint64_t timeout_ns)
+{
+    uint64_t point;
+    xpurt_result r;
+
+    r = stream_settle(stream, &point);
+    if (r == XPURT_SUCCESS)
+        r = point_wait(point, false, timeout_ns);
+    return r ? r : stream_status(point);
+}
+
+xpurt_result xpurt_stream_synchronize(xpurt_stream *stream)
+{
+    return xpurt_stream_synchronize_for(stream, XPURT_NO_TIMEOUT);
+}
+
+/* The points that cover all work of the process on @p device: of live streams, then of destroyed
+ * ones. */
+static xpurt_result device_cover(uint32_t device, uint64_t points[BOARD_TIMELINES],
+                                 uint32_t *ret_live, uint32_t *ret_count)
+{
+    uint32_t n = 0;
+    xpurt_result r;
+
+    for (uint32_t i = 0; i < timelines.used; i++) {
+        xpurt_stream *stream = timelines.live[i];
+
+        if (!stream || stream->device != device)
+            continue;
+        r = stream_cover(stream, &points[n++]);
+        if (r)
+            return r;
+    }
+    *ret_live = n;
+    for (uint32_t i = 0; i < timelines.n_draining; i++)
+        if (timelines.draining[i].device == device)
+            points[n++] = timelines.draining[i].point;
+    *ret_count = n;
+    return connection_flush();
+}
+
+xpurt_result xpurt_device_synchronize(int device)
+{
+    uint64_t points[BOARD_TIMELINES];
+    uint32_t n_live = 0, n_points = 0;
+    xpurt_result r, first = XPURT_SUCCESS;
+
+    r = device_enter(device);
+    if (r)
+        return r;
+    r = device_cover((uint32_t)device, points, &n_live, &n_points);
+    session_leave();
+    if (r)
+        return r;
+
+    for (uint32_t i = 0; i < n_points; i++) {
+        r = point_wait(points[i], false, XPURT_NO_TIMEOUT);
+        if (r == XPURT_SUCCESS && i < n_live)
+            r = stream_status(points[i]);
+        if (r == XPURT_ERROR_DAEMON_LOST)
+            return r;
+        if (i < n_live && first == XPURT_SUCCESS)
+            first = r;
+    }
+    return first;
+}
+
+/* ---- waiting for others ------------------------------------------------------------------------ */
+
+/* Wait for @p point in stream order. The lock is held. */
+static xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
+{
+    Xpurt__Wait wait = XPURT__WAIT__INIT;
+    uint32_t slot = point_slot(point);
+    xpurt_result r;
+
+    if (!point || (slot == session.slot && point_stream(point) == stream->index))
+        return XPURT_SUCCESS;
+
+    r = arena_point_state(point);
+    if (r == ARENA_UNMAPPED) {
+        r = session_open_board(slot);   /* the daemon needs no board for a wait; our errors do */
+        if (r)
+            return r;
+        r = arena_point_state(point);
+    }
+    if (r == XPURT_SUCCESS)
+        return r;
+    if (r != XPURT_NOT_READY && r != ARENA_UNMAPPED)
+        return point_error(point, r);
+
+    wait.stream = stream->index;
+    wait.point = point;
+    return stream_command(stream, &(Xpurt__Command){ COMMAND(WAIT), .wait = &wait });
+}
+
+xpurt_result xpurt_stream_wait_event(xpurt_stream *stream, xpurt_event *event)
+{
+    xpurt_result r;
+
+    r = event_check(event);
+    if (r)
+        return r;
+    r = stream_enter(stream);
+    if (r)
+        return r;
+    r = stream_wait(stream, event_point(event));
+    session_leave();
+    return r;
+}

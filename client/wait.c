@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* client/wait.c: see wait.h.
+ *
+ * Guarantees of this file:
+ *   - a point that was reached is never reported as anything else, also when its process or the
+ *     daemon is gone by then;
+ *   - no waiter outlives the daemon by more than a slice, nor its peer: status is stored before
+ *     the wake word is bumped (order rule 3), and the word is read before status is.
+ */
+#include "client/wait.h"
+
+#include "client/arena.h"
+#include "client/result.h"
+#include "client/session.h"
+
+#include <time.h>
+
+#define SLICE_NS UINT64_C(50000000)     /* between looks whether the daemon lives */
+#define SPIN_NS UINT64_C(20000)         /* a hand-off to a busy process takes less */
+#define SPIN_BURST 32                   /* looks between looks at the clock */
+#define POLLS_PER_CHECK 1024u           /* not-ready queries between looks at the socket */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+xpurt_result point_error(uint64_t point, xpurt_result status)
+{
+    const struct board_header *header = &arena_boards[point_slot(point)].header;
+    const char *text;
+
+    if (point_slot(point) == session.slot) {
+        connection_receive();
+        text = connection_stream_text(point_stream(point));
+        error_set(status, "%s", text ? text : xpurt_result_string(status));
+    } else if (status == XPURT_ERROR_PEER_LOST) {
+        error_set(status, "the process %d that recorded this event is gone", (int)header->pid);
+    } else {
+        error_set(status, "the stream of process %d on which this event was recorded has failed: "
+                  "%s", (int)header->pid, xpurt_result_string(status));
+    }
+    return status;
+}
+
+static xpurt_result board_need(uint32_t slot)
+{
+    xpurt_result r;
+
+    r = session_enter();
+    if (r)
+        return r;
+    if (!arena_slots[slot].mapped)
+        r = session_open_board(slot);
+    session_leave();
+    return r;
+}
+
+xpurt_result point_check(uint64_t point)
+{
+    xpurt_result state = arena_point_state(point);
+
+    if (state == ARENA_UNMAPPED) {
+        state = board_need(point_slot(point));
+        if (state)
+            return state;
+        state = arena_point_state(point);
+        if (state == ARENA_UNMAPPED)    /* gone again: the next look opens it again */
+            state = XPURT_NOT_READY;
+    }
+    if (state == XPURT_SUCCESS || state == XPURT_NOT_READY)
+        return state;
+
+    connection_lock();
+    point_error(point, state);
+    connection_unlock();
+    return state;
+}
+
+/* XPURT_NOT_READY while there is a daemon that can complete @p point. */
+static xpurt_result daemon_check(uint64_t point)
+{
+    xpurt_result r;
+
+    if (connection_alive())
+        return XPURT_NOT_READY;
+    if (arena_reached(point))
+        return XPURT_SUCCESS;
+
+    r = session_enter();                /* a forked child connects here */
+    if (r)
+        return r;
+    session_leave();
+    return XPURT_NOT_READY;
+}
+
+xpurt_result point_poll(uint64_t point)
+{
+    static _Atomic uint32_t polls;
+    xpurt_result state = point_check(point);
+
+    if (state != XPURT_NOT_READY)
+        return state;
+    if (connection_state() == CONNECTION_READY &&
+        atomic_fetch_add_explicit(&polls, 1, memory_order_relaxed) % POLLS_PER_CHECK)
+        return state;
+    return daemon_check(point);
+}
+
+static bool spin(uint64_t point)
+{
+    uint64_t end = now_ns() + SPIN_NS;
+
+    do {
+        for (unsigned i = 0; i < SPIN_BURST; i++) {
+            if (arena_reached(point))
+                return true;
+            cpu_relax();
+        }
+    } while (now_ns() < end);
+    return false;
+}
+
+xpurt_result point_wait(uint64_t point, bool blocking, uint64_t timeout_ns)
+{
+    const struct board_timeline *timeline = arena_timeline(point);
+    uint64_t now, deadline;
+    xpurt_result state;
+
+    if (arena_reached(point))
+        return XPURT_SUCCESS;
+    now = now_ns();
+    deadline = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+    if (!blocking && timeout_ns > SPIN_NS && spin(point))
+        return XPURT_SUCCESS;
+
+    for (;;) {
+        uint32_t wake = atomic_load_explicit(&timeline->wake, memory_order_acquire);
+        uint64_t rest;
+
+        state = point_check(point);
+        if (state == XPURT_NOT_READY)
+            state = daemon_check(point);
+        if (state != XPURT_NOT_READY)
+            return state;
+
+        now = now_ns();
+        if (now >= deadline)
+            return XPURT_TIMEOUT;
+        rest = deadline - now;
+        board_sleep(&timeline->wake, wake, rest < SLICE_NS ? rest : SLICE_NS);
+    }
+}
