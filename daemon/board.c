@@ -68,6 +68,8 @@ static void board_destroy(struct resource *resource)
         close(board->progress_fd);
     if (board->events_fd >= 0)
         close(board->events_fd);
+    if (board->charged)
+        user_discharge(board->user, CHARGE_SESSIONS, 1);
     user_unref(board->user);
     free(board);
 }

@@ -27,6 +27,7 @@ struct board {
     struct session *session;            /* NULL once the session is gone */
     uint32_t slot;
     uint64_t last;                      /* the highest value accepted on any timeline */
+    bool charged;                       /* CHARGE_SESSIONS: who pins a slot pays for it */
     struct board_progress *progress;
     int progress_fd;                    /* sealed: nobody can map it writable any more */
     int events_fd;

@@ -4,7 +4,8 @@
  * Guarantees of this file:
  *   - a length is believed only up to FRAME_PAYLOAD_MAX; what was received is copied out of the
  *     kernel before it is looked at, and an idle connection holds no buffer;
- *   - descriptors that nobody asked for are closed, and end the connection;
+ *   - descriptors that nobody asked for are closed, and end the connection; a peer that breaks the
+ *     rules is told before;
  *   - `lost` is called once, from the loop, never from inside a call into this file;
  *   - a peer that does not read costs at most out_limit bytes, then it is given up.
  */
@@ -14,13 +15,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define READ_CHUNK 65536u               /* one read a turn: others get theirs in between */
+#define DESCRIPTOR_COST 16384u          /* what an unread one weighs against out_limit: the process
+                                           has few, and each keeps something alive */
 
 struct connection_output {
     struct connection_output *next;
     size_t size, sent;
+    size_t cost;                        /* against the limit */
     unsigned n_fds;
     int fds[FRAME_FDS_MAX];             /* our duplicates, until the first byte is sent */
     uint8_t bytes[];
@@ -33,8 +38,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 /* ---- what the loop watches ------------------------------------------------------------------------ */
 
-/* @p kick: come back at once, there is something to do besides new bytes. */
-static void watch(struct connection *connection, bool kick)
+static void watch(struct connection *connection)
 {
     int events = UV_DISCONNECT;
 
@@ -42,7 +46,7 @@ static void watch(struct connection *connection, bool kick)
         return;
     if (!connection->paused)
         events |= UV_READABLE;
-    if (connection->out || kick)
+    if (connection->out || connection->kick)
         events |= UV_WRITABLE;          /* writable nearly always: that is the kick */
     if (events == connection->events_watched)
         return;                         /* starting again would cost a system call */
@@ -54,14 +58,20 @@ static void broke(struct connection *connection, const char *reason)
 {
     connection->broken = true;
     connection->reason = reason;
+    /* The loop sees that as a hang-up and comes back, also when the socket is full. */
+    shutdown(connection->fd, SHUT_RD);
+}
+
+static void refuse(struct connection *connection, const char *reason)
+{
+    connection->events->refused(connection, reason);
+    broke(connection, reason);
 }
 
 void connection_break(struct connection *connection, const char *reason)
 {
-    if (connection->broken)
-        return;
-    broke(connection, reason);
-    watch(connection, true);
+    if (!connection->broken)
+        broke(connection, reason);
 }
 
 static void tell(struct connection *connection)
@@ -93,7 +103,6 @@ static int output_send(struct connection *connection, struct connection_output *
         if (n < 0)
             return (int)n;
         output->sent += (size_t)n;
-        connection->out_size -= (size_t)n;
         for (; output->n_fds; output->n_fds--)
             close(output->fds[output->n_fds - 1]);
     }
@@ -116,6 +125,7 @@ static void flush(struct connection *connection)
         connection->out = output->next;
         if (!connection->out)
             connection->out_tail = &connection->out;
+        connection->out_size -= output->cost;
         output_free(output);
     }
 }
@@ -129,7 +139,10 @@ static struct connection_output *output_new(const uint8_t *payload, size_t size,
     output = malloc(sizeof(*output) + FRAME_HEADER_SIZE + size);
     if (!output)
         return NULL;
-    *output = (struct connection_output){ .size = FRAME_HEADER_SIZE + size };
+    *output = (struct connection_output){
+        .size = FRAME_HEADER_SIZE + size,
+        .cost = sizeof(*output) + FRAME_HEADER_SIZE + size + n_fds * DESCRIPTOR_COST,
+    };
     frame_header_write(output->bytes, &header);
     memcpy(output->bytes + FRAME_HEADER_SIZE, payload, size);
 
@@ -158,13 +171,13 @@ void connection_send(struct connection *connection, const uint8_t *payload, size
     }
     *connection->out_tail = output;
     connection->out_tail = &output->next;
-    connection->out_size += output->size;
+    connection->out_size += output->cost;
 
     flush(connection);
     if (connection->out_size > connection->out_limit)
-        broke(connection, "the client does not read what it is sent");
-    if (connection->out || connection->broken)
-        watch(connection, true);
+        connection_break(connection, "the client does not read what it is sent");
+    if (connection->out)
+        watch(connection);
 }
 
 /* ---- in ------------------------------------------------------------------------------------------------ */
@@ -179,7 +192,7 @@ static size_t frames_hand_over(struct connection *connection, const uint8_t *byt
         struct frame_header header;
 
         if (frame_header_read(bytes + used, &header) < 0) {
-            broke(connection, "a frame header that breaks the rules");
+            refuse(connection, "a frame header that breaks the rules");
             break;
         }
         if (size - used - FRAME_HEADER_SIZE < header.length)
@@ -187,7 +200,7 @@ static size_t frames_hand_over(struct connection *connection, const uint8_t *byt
         while (fds.count < header.fds && connection->fds.count)
             fds.fds[fds.count++] = frame_fds_take(&connection->fds);
         if (fds.count < header.fds)
-            broke(connection, "a frame without the descriptors it announces");
+            refuse(connection, "a frame without the descriptors it announces");
         else
             connection->events->frame(connection, bytes + used + FRAME_HEADER_SIZE, header.length,
                                       &fds);
@@ -213,7 +226,7 @@ static void partial_keep(struct connection *connection, const uint8_t *bytes, si
     connection->partial = kept;
     connection->partial_size = kept ? size : 0;
     if (!kept && !connection->broken && connection->fds.count)
-        broke(connection, "descriptors came without a frame that takes them");
+        refuse(connection, "descriptors came without a frame that takes them");
 }
 
 static void receive(struct connection *connection, bool more)
@@ -226,8 +239,12 @@ static void receive(struct connection *connection, bool more)
         ssize_t n = frame_receive(connection->fd, receive_buffer + size, READ_CHUNK,
                                   &connection->fds);
 
+        if (n == -EPROTO) {
+            refuse(connection, "too many descriptors");
+            return;
+        }
         if (n == 0 || (n < 0 && n != -EAGAIN)) {
-            broke(connection, n == -EPROTO ? "too many descriptors" : NULL);
+            broke(connection, NULL);
             return;
         }
         size += n > 0 ? (size_t)n : 0;
@@ -242,8 +259,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
 
+    connection->kick = false;
     if (status < 0)
-        broke(connection, NULL);
+        connection_break(connection, NULL);
     if (!connection->broken && connection->out)
         flush(connection);
 
@@ -255,13 +273,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (connection->broken)
         tell(connection);
     else
-        watch(connection, false);
+        watch(connection);
 }
 
 void connection_pause(struct connection *connection)
 {
     connection->paused = true;
-    watch(connection, false);
+    watch(connection);
 }
 
 void connection_resume(struct connection *connection)
@@ -269,7 +287,8 @@ void connection_resume(struct connection *connection)
     if (!connection->paused)
         return;
     connection->paused = false;
-    watch(connection, true);
+    connection->kick = true;            /* for the frames that wait here */
+    watch(connection);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
@@ -290,7 +309,7 @@ int connection_open(struct connection *connection, uv_loop_t *loop, int fd,
         return r;
     }
     connection->poll.data = connection;
-    watch(connection, false);
+    watch(connection);
     return 0;
 }
 

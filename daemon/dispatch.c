@@ -96,6 +96,11 @@ static void on_copy(struct session *session, const Xpurt__Command *command)
         !locate(session, stream, copy->to, copy->size, "copy to", &work.copy.to, &work.holds[0]) ||
         !locate(session, stream, copy->from, copy->size, "copy from", &from, &work.holds[1]))
         return;
+    if ((uintptr_t)work.copy.to < (uintptr_t)from + copy->size &&
+        (uintptr_t)from < (uintptr_t)work.copy.to + copy->size) {
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "copy: the two ranges overlap");
+        return;
+    }
     work.copy.from = from;
     resource_ref(work.holds[0]);
     resource_ref(work.holds[1]);

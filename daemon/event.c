@@ -28,7 +28,8 @@ static void cell_give_back(struct exported *exported)
 {
     struct session *owner = exported->board->session;
 
-    if (owner) {
+    /* A client that never asks for them, but exports on, has had more than there are. */
+    if (owner && owner->n_reclaimed < BOARD_CELLS) {
         uint32_t *cells = realloc(owner->reclaimed, (owner->n_reclaimed + 1) * sizeof(*cells));
 
         /* Without memory the cell is lost to its owner, until the session ends. */

@@ -38,7 +38,9 @@ static void slot_destroy(struct resource *resource)
 {
     struct gpu_slot *slot = (struct gpu_slot *)resource;
 
-    zeEventHostReset(slot->event);
+    /* One that cannot be reset would read "done" at once: it is not used again. */
+    if (zeEventHostReset(slot->event) != ZE_RESULT_SUCCESS)
+        return;
     slot->next_free = slot->context->free_slots;
     slot->context->free_slots = slot;
 }
@@ -148,11 +150,14 @@ struct resource *gpu_slot_resource(struct gpu_slot *slot)
 
 xpurt_result gpu_slot_done(struct gpu_slot *slot)
 {
-    ze_result_t result = zeEventQueryStatus(slot->event);
-
-    if (result == ZE_RESULT_NOT_READY)
+    switch (zeEventQueryStatus(slot->event)) {
+    case ZE_RESULT_SUCCESS:
+        return XPURT_SUCCESS;
+    case ZE_RESULT_ERROR_DEVICE_LOST:
+        return XPURT_ERROR_DEVICE_LOST;
+    default:                            /* whatever else went wrong, the work may still run */
         return XPURT_NOT_READY;
-    return result == ZE_RESULT_SUCCESS ? XPURT_SUCCESS : XPURT_ERROR_DEVICE_LOST;
+    }
 }
 
 void gpu_slot_release(struct gpu_slot *slot)

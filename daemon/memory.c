@@ -131,11 +131,18 @@ static void segment_destroy(struct resource *resource)
 
 /* ---- allocating ---------------------------------------------------------------------------------------- */
 
-static bool lease_add(struct session *session, struct allocation *allocation)
+static struct memory_lease *lease_of(struct session *session, const struct allocation *allocation)
 {
     struct memory_lease *lease;
 
     HASH_FIND(hh, session->memory, &allocation->address, sizeof(allocation->address), lease);
+    return lease;
+}
+
+static bool lease_add(struct session *session, struct allocation *allocation)
+{
+    struct memory_lease *lease = lease_of(session, allocation);
+
     if (!lease) {
         lease = calloc(1, sizeof(*lease));
         if (!lease)
@@ -162,6 +169,8 @@ static void lease_free(struct session *session, struct memory_lease *lease)
 {
     tokens_revoke(session, lease);
     HASH_DEL(session->memory, lease);
+    if (lease->charged)
+        user_discharge(session->user, CHARGE_LEASES, 1);
     resource_unref(&lease->allocation->resource);
     free(lease);
 }
@@ -354,11 +363,8 @@ void memory_info(struct session *session, uint32_t serial, const Xpurt__MemoryIn
 static struct memory_lease *lease_find(struct session *session, uint64_t address)
 {
     struct allocation *allocation = allocation_find(session->user, address);
-    struct memory_lease *lease = NULL;
 
-    if (allocation)
-        HASH_FIND(hh, session->memory, &allocation->address, sizeof(allocation->address), lease);
-    return lease;
+    return allocation ? lease_of(session, allocation) : NULL;
 }
 
 /* The handle for @p offset: the one made before, or a new one. NULL: the client was told. */
@@ -415,6 +421,7 @@ void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOp
     struct token *token;
     const char *reason;
     xpurt_result result;
+    bool is_new;
 
     result = broker_find(&session->runtime->broker, session->user, HANDLE_MEMORY,
                          request->handle.data, request->handle.len, &token, &reason);
@@ -423,10 +430,16 @@ void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOp
         return;
     }
     allocation = ((struct memory_lease *)token->object)->allocation;
+    is_new = !lease_of(session, allocation);
+    if (is_new && !session_charge(session, serial, CHARGE_LEASES, 1))
+        return;
     if (!lease_add(session, allocation)) {
+        user_discharge(session->user, CHARGE_LEASES, 1);
         session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
         return;
     }
+    if (is_new)
+        lease_of(session, allocation)->charged = true;
     opened.address = allocation->address + token->offset;
     opened.start = allocation->address;
     opened.size = allocation->size;

@@ -7,6 +7,7 @@
 
 #include <xpurt/base.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uthash.h>
 
@@ -28,6 +29,7 @@ struct memory_lease {
     UT_hash_handle hh;
     uint64_t address;                   /* of the allocation */
     unsigned count;                     /* times allocated (1) or opened */
+    bool charged;                       /* CHARGE_LEASES: it began with opening */
     struct allocation *allocation;
     struct token *tokens;               /* handles made through this lease */
 };

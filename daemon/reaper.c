@@ -144,7 +144,7 @@ static bool reaper_collect(struct reaper *reaper)
     return !stop;
 }
 
-/* The longer nothing happened, the longer the sleep: it adds a sixteenth to the time waited for. */
+/* The longer nothing happened, the longer the sleep: it adds 3 % at most to what is waited for. */
 static void pause_for(uint64_t idle_ns)
 {
     struct timespec sleep = { 0 };
@@ -154,7 +154,7 @@ static void pause_for(uint64_t idle_ns)
             __builtin_ia32_pause();
         return;
     }
-    sleep.tv_nsec = (long)(idle_ns / 16);
+    sleep.tv_nsec = (long)(idle_ns / 32);
     if (sleep.tv_nsec < SLEEP_MIN_NS)
         sleep.tv_nsec = SLEEP_MIN_NS;
     if (sleep.tv_nsec > SLEEP_MAX_NS)

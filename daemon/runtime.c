@@ -45,15 +45,18 @@ void runtime_settle(struct runtime *runtime)
 {
     struct stream *stream;
 
-    /* A stream that runs on may submit what another one waits for. */
-    while ((stream = runtime->resumed)) {
-        runtime->resumed = stream->next_resumed;
-        stream->resumed = false;
-        stream_run(stream);
-    }
-    while ((stream = runtime->touched)) {
-        runtime->touched = stream->next_touched;
-        stream->touched = false;
-        stream_finish(stream);
+    /* A stream that runs on may submit what another one waits for; one that cannot be finished
+     * fails, and those who wait for it run on. */
+    while (runtime->resumed || runtime->touched) {
+        while ((stream = runtime->resumed)) {
+            runtime->resumed = stream->next_resumed;
+            stream->resumed = false;
+            stream_run(stream);
+        }
+        if ((stream = runtime->touched)) {
+            runtime->touched = stream->next_touched;
+            stream->touched = false;
+            stream_finish(stream);
+        }
     }
 }

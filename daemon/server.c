@@ -86,6 +86,11 @@ static void client_close(struct client *client)
     connection_close(&client->session.connection);
 }
 
+static void on_refused(struct connection *connection, const char *reason)
+{
+    session_error(session_of(connection), 0, 0, XPURT_ERROR_PROTOCOL, "%s", reason);
+}
+
 static void on_lost(struct connection *connection, const char *reason)
 {
     struct session *session = session_of(connection);
@@ -120,6 +125,7 @@ static void on_gone(struct session *session)
 static const struct connection_events client_events = {
     .frame = on_frame,
     .settled = on_settled,
+    .refused = on_refused,
     .lost = on_lost,
     .closed = on_closed,
 };

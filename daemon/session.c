@@ -107,6 +107,8 @@ xpurt_result session_start(struct session *session, const char *name)
         return r == -ENFILE || r == -EMFILE ? XPURT_ERROR_QUOTA : XPURT_ERROR_OUT_OF_HOST_MEMORY;
 
     session->board = board;
+    board->charged = session->charged;
+    session->charged = false;
     session->state = SESSION_READY;
     session->runtime->counters.sessions++;
     name_set(session, name);

@@ -23,7 +23,7 @@ struct session {
     struct runtime *runtime;            /* borrowed: outlives us */
     enum session_state state;
     bool detached;                      /* the connection is closed, memory may go */
-    bool charged;                       /* CHARGE_SESSIONS */
+    bool charged;                       /* CHARGE_SESSIONS, until the board takes it over */
     struct user *user;
     pid_t pid;
     char name[64];

@@ -367,8 +367,10 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
                     result == XPURT_ERROR_PEER_LOST ? "is gone" : "has failed");
         return XPURT_SUCCESS;
     case POINT_REFUSED:
-        stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
-                    "waits for a point of no process of this user");
+        if (stream->runtime->boards.boards[point_slot(point)])
+            stream_fail(stream, XPURT_ERROR_PERMISSION, "waits for a point of another user");
+        else
+            stream_fail(stream, XPURT_ERROR_INVALID_HANDLE, "waits for a point of no process");
         return XPURT_SUCCESS;
     }
     return XPURT_SUCCESS;
@@ -411,9 +413,9 @@ static bool run(struct stream *stream, struct work *work)
     if (result == XPURT_NOT_READY)
         return false;
     if (result)
-        stream_fail(stream, result, "%s",
-                    result == XPURT_ERROR_OUT_OF_HOST_MEMORY ? "the daemon is out of memory" :
-                                                               gpu_error());
+        stream_fail(stream, result, "%s", result == XPURT_ERROR_OUT_OF_HOST_MEMORY ?
+                                              "the daemon or its driver is out of memory" :
+                                              gpu_error());
     return true;
 }
 
@@ -446,6 +448,7 @@ static void queue_push(struct stream *stream, const struct work *work)
         struct work dropped = *work;
 
         work_drop(&dropped);
+        stream->destroyed |= work->kind == WORK_DESTROY;
         stream_fail(stream, XPURT_ERROR_QUOTA,
                     "limit session-queued: %" PRIu64 " commands wait for other streams already",
                     limit);
@@ -635,7 +638,8 @@ static void stream_lost(struct stream *stream)
 
 void stream_noticed(struct stream *stream)
 {
-    if (atomic_load(&stream->lost) && !stream->failed)
+    /* Also when it failed before: others may wait for its markers. */
+    if (atomic_load(&stream->lost))
         stream_lost(stream);
     markers_reclaim(stream);
     if (stream->holds_begin == stream->holds_end && !stream->destroyed &&

@@ -79,15 +79,17 @@ void command_run(struct command *command, ze_device_handle_t device, uint64_t ba
 {
     ze_event_handle_t signal = command->signal;
     uint64_t start = 0;
+    bool run = !atomic_load_explicit(&device->lost, memory_order_relaxed);
 
     if (UNLIKELY(fault_armed))
-        fault_command(device, command->operation->name);
-    if (UNLIKELY(atomic_load_explicit(&device->lost, memory_order_relaxed)))
-        return;
+        run &= fault_command_begin(device, command->operation->name);
     if (signal && signal->timestamps)
         start = clock_ticks();
-    command->operation->run(command);
-    if (!signal)
+    if (LIKELY(run))
+        command->operation->run(command);
+    if (UNLIKELY(fault_armed))
+        fault_command_end(device);
+    if (!signal || !run)
         return;
     if (UNLIKELY(command->timeline))
         counter_signal(signal, command->timeline, command->value + base, start);

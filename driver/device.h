@@ -15,6 +15,8 @@ enum { GROUP_COMPUTE, GROUP_COPY, GROUP_COUNT };
 struct _ze_device_handle_t {
     uint32_t index;                  /* in the order of all soft devices, mask or not */
     _Atomic bool lost;
+    _Atomic bool losing;             /* faults only: lost as soon as nothing is running */
+    _Atomic uint32_t running;        /* faults only: commands */
     _Atomic uint64_t memory_used;    /* bytes of device and shared memory */
 };
 

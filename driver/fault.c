@@ -195,19 +195,27 @@ static void sleep_ns(uint64_t ns)
     clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
-void fault_command(ze_device_handle_t device, const char *operation)
+bool fault_command_begin(ze_device_handle_t device, const char *operation)
 {
+    atomic_fetch_add(&device->running, 1);
     for (struct rule *rule = rules; rule < rules + rule_count; rule++) {
         bool named = !*rule->name || strcmp(rule->name, operation) == 0;
 
         if (rule->kind == RULE_LOST && rule->device == device->index && rule_hits(rule))
-            atomic_store(&device->lost, true);
+            atomic_store(&device->losing, true);
         if (rule->kind == RULE_DELAY && named && rule_hits(rule))
             sleep_ns(rule->amount);
         if (rule->kind == RULE_HANG && named && rule_hits(rule))
-            while (access(rule->path, F_OK) != 0 && !atomic_load(&device->lost))
+            while (access(rule->path, F_OK) != 0 && !atomic_load(&device->losing))
                 sleep_ns(1000000);
     }
+    return !atomic_load(&device->losing);
+}
+
+void fault_command_end(ze_device_handle_t device)
+{
+    if (atomic_fetch_sub(&device->running, 1) == 1 && atomic_load(&device->losing))
+        atomic_store(&device->lost, true);
 }
 
 uint64_t fault_memory_limit(void)

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/stress/ring.c: processes in a ring pass a token through device memory.
+ *
+ * Each round every process waits on its stream for its neighbour's event, copies the token out into
+ * its history, writes its own number into the token, and records its event. No host waits for the
+ * GPU within the run; hosts only wait until the neighbour has *submitted* its round. Afterwards the
+ * history of every process must be exact: a wait that came too early, a record that was published
+ * too early or a command that ran twice shows as a wrong number.
+ *
+ * With --kill N the same runs N times and a random process is killed at a random moment; the others
+ * must end, and the daemon must be back at its baseline.
+ *
+ * Small tokens are copied at once, large ones (--bytes) run on the device's threads, so that streams
+ * really wait for each other there.
+ *
+ *      ring [--processes P] [--rounds R] [--bytes B] [--kill N] [--seed S]
+ */
+#include "tests/support/daemon.h"
+#include "tests/support/peer.h"
+
+#include <xpurt/xpurt.h>
+
+#include <getopt.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROCESSES_MAX 16
+
+/* Shared by all processes of one run; says only what was submitted, never what is done. */
+struct control {
+    _Atomic uint32_t ready;             /* processes that have exported */
+    _Atomic uint32_t dead;              /* somebody was killed: give up */
+    _Atomic uint64_t submitted[PROCESSES_MAX];
+    xpurt_event_handle events[PROCESSES_MAX];
+    xpurt_mem_handle token;
+};
+
+struct worker {
+    struct control *control;
+    unsigned index, processes;
+    uint64_t rounds;
+    size_t words;                       /* of the token, all the same number */
+    xpurt_stream *stream;
+    xpurt_event *own, *neighbour;
+    void *token;
+    uint64_t *values, *history;         /* pinned; one token a round */
+};
+
+/* What process @p index writes in @p round; 0 is the token's first content. */
+static uint64_t number(const struct worker *worker, uint64_t round, unsigned index)
+{
+    return round * worker->processes + index + 1;
+}
+
+static bool given_up(const struct worker *worker)
+{
+    return atomic_load(&worker->control->dead);
+}
+
+/* Until @p word is @p least; false when somebody was killed meanwhile. */
+static bool await_word(const struct worker *worker, _Atomic uint64_t *word, uint64_t least)
+{
+    for (unsigned spins = 0; atomic_load(word) < least; spins++) {
+        if (given_up(worker))
+            return false;
+        if (spins > 100)
+            usleep(20);
+    }
+    return true;
+}
+
+static void worker_open(struct worker *worker)
+{
+    struct control *control = worker->control;
+    unsigned before = (worker->index + worker->processes - 1) % worker->processes;
+    size_t token = worker->words * sizeof(uint64_t), size = worker->rounds * token;
+
+    test_ok(xpurt_stream_create(&worker->stream));
+    test_ok(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &worker->own));
+    test_ok(xpurt_host_malloc((void **)&worker->values, size));
+    test_ok(xpurt_host_malloc((void **)&worker->history, size));
+    for (uint64_t i = 0; i < worker->rounds * worker->words; i++)
+        worker->values[i] = number(worker, i / worker->words, worker->index);
+
+    test_ok(xpurt_event_get_ipc_handle(worker->own, &control->events[worker->index]));
+    if (worker->index == 0) {
+        test_ok(xpurt_malloc(&worker->token, token));
+        test_ok(xpurt_memset_async(worker->token, 0, token, worker->stream));
+        test_ok(xpurt_stream_synchronize(worker->stream));
+        test_ok(xpurt_mem_get_ipc_handle(worker->token, &control->token));
+    }
+    atomic_fetch_add(&control->ready, 1);
+    while (atomic_load(&control->ready) < worker->processes && !given_up(worker))
+        usleep(100);
+    if (given_up(worker))
+        exit(0);
+
+    if (worker->index)
+        test_ok(xpurt_mem_open_ipc_handle(&control->token, &worker->token));
+    test_ok(xpurt_event_open_ipc_handle(&control->events[before], &worker->neighbour));
+}
+
+/* One round, submitted only. False: somebody was killed. */
+static bool worker_round(struct worker *worker, uint64_t round)
+{
+    unsigned before = (worker->index + worker->processes - 1) % worker->processes;
+    uint64_t due = worker->index ? round + 1 : round;   /* the first one begins the round */
+    uint64_t *history = worker->history + round * worker->words;
+    uint64_t *values = worker->values + round * worker->words;
+    size_t size = worker->words * sizeof(uint64_t);
+
+    if (!await_word(worker, &worker->control->submitted[before], due))
+        return false;
+    if (xpurt_stream_wait_event(worker->stream, worker->neighbour) ||
+        xpurt_memcpy_async(history, worker->token, size, worker->stream) ||
+        xpurt_memcpy_async(worker->token, values, size, worker->stream) ||
+        xpurt_event_record(worker->own, worker->stream)) {
+        test_require(given_up(worker), "round %lu: %s", (unsigned long)round, xpurt_last_error());
+        return false;
+    }
+    atomic_store(&worker->control->submitted[worker->index], round + 1);
+    return true;
+}
+
+static void worker_check(const struct worker *worker)
+{
+    for (uint64_t i = 0; i < worker->rounds * worker->words; i++) {
+        uint64_t round = i / worker->words;
+        uint64_t expected = number(worker, round, worker->index) - 1;
+
+        test_require(worker->history[i] == expected,
+                     "process %u, round %lu: the token was %lu, not %lu", worker->index,
+                     (unsigned long)round, (unsigned long)worker->history[i],
+                     (unsigned long)expected);
+    }
+}
+
+static void worker_run(struct worker *worker)
+{
+    uint64_t round = 0;
+
+    worker_open(worker);
+    while (round < worker->rounds && worker_round(worker, round))
+        round++;
+    if (round == worker->rounds) {
+        xpurt_result result = xpurt_stream_synchronize(worker->stream);
+
+        test_require(!result || given_up(worker), "%s", xpurt_last_error());
+        if (!result)
+            worker_check(worker);
+    }
+    /* Leave without tidying up: the daemon must not need it. */
+    _exit(0);
+}
+
+/* ---- the parent ------------------------------------------------------------------------------- */
+
+struct options {
+    unsigned processes;
+    uint64_t rounds;
+    size_t words;
+    unsigned kills;
+    unsigned seed;
+};
+
+static struct control *control_map(void)
+{
+    struct control *control = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE,
+                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    test_require(control != MAP_FAILED, "mmap");
+    return control;
+}
+
+static void await_baseline(void)
+{
+    static const char *const names[] = { "user-streams", "handles", "user-leases",
+                                         "user-allocations", "user-segments", "user-exports" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        for (int tries = 0; test_daemon_counter(names[i]); tries++) {
+            test_require(tries < 1000, "%s is still %llu", names[i],
+                         test_daemon_counter(names[i]));
+            usleep(10000);
+        }
+    for (int tries = 0; test_daemon_counter("sessions") != 1; tries++) {
+        test_require(tries < 1000, "%llu sessions are left", test_daemon_counter("sessions"));
+        usleep(10000);
+    }
+}
+
+static void run(const struct options *options, bool with_kill)
+{
+    struct control *control = control_map();
+    pid_t pids[PROCESSES_MAX];
+    int victim = with_kill ? rand() % (int)options->processes : -1;
+
+    for (unsigned i = 0; i < options->processes; i++) {
+        pids[i] = fork();
+        test_require(pids[i] >= 0, "fork");
+        if (pids[i] == 0) {
+            struct worker worker = { .control = control, .index = i,
+                                     .processes = options->processes, .rounds = options->rounds,
+                                     .words = options->words };
+
+            worker_run(&worker);
+        }
+    }
+    if (victim >= 0) {
+        usleep((useconds_t)(rand() % 60000));
+        kill(pids[victim], SIGKILL);
+        atomic_store(&control->dead, 1);
+    }
+    for (unsigned i = 0; i < options->processes; i++) {
+        int status;
+
+        waitpid(pids[i], &status, 0);
+        test_require((int)i == victim || status == 0, "process %u ended with 0x%x", i,
+                     (unsigned)status);
+    }
+    munmap(control, sizeof(*control));
+    await_baseline();
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option names[] = {
+        { "processes", required_argument, NULL, 'p' }, { "rounds", required_argument, NULL, 'r' },
+        { "bytes", required_argument, NULL, 'b' },
+        { "kill", required_argument, NULL, 'k' },      { "seed", required_argument, NULL, 's' },
+        { NULL, 0, NULL, 0 },
+    };
+    struct options options = { .processes = 3, .rounds = 20000, .words = 1, .seed = (unsigned)time(NULL) };
+    struct test_daemon daemon;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        unsigned long value = optarg ? strtoul(optarg, NULL, 0) : 0;
+
+        if (c == 'p' && value >= 2 && value <= PROCESSES_MAX)
+            options.processes = (unsigned)value;
+        else if (c == 'r' && value)
+            options.rounds = value;
+        else if (c == 'b' && value >= 8)
+            options.words = value / 8;
+        else if (c == 'k')
+            options.kills = (unsigned)value;
+        else if (c == 's')
+            options.seed = (unsigned)value;
+        else
+            return 2;
+    }
+    printf("seed %u\n", options.seed);
+    fflush(stdout);
+    srand(options.seed);
+    test_daemon_start(&daemon, NULL);
+    if (!options.kills)
+        run(&options, false);
+    for (unsigned i = 0; i < options.kills; i++)
+        run(&options, true);
+    printf("%u processes, %lu rounds, %u kills: exact\n", options.processes,
+           (unsigned long)options.rounds, options.kills);
+    return test_daemon_stop(&daemon) ? 1 : 0;
+}
