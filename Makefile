@@ -28,9 +28,9 @@ demo: build ## two processes hand a real file to each other through a private xp
 test: setup build ## all tests
 	@ctest --preset $(PRESET)
 
-bench: build ## measure, beside peers
+bench: build ## measure beside peers; ARGS="--help" tells more
 	@scripts/setup bench
-	@scripts/bench $(BUILD)
+	@$(BUILD)/bin/xpurt-bench $(ARGS)
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test PRESET=asan

@@ -49,6 +49,7 @@ static struct {
     bool reading;                       /* a thread sleeps on the socket for all others */
     struct waiter *waiters;
     char lost_text[256];
+    xpurt_result said;                  /* code of the daemon's last words to us as a whole */
     char *stream_texts[BOARD_TIMELINES];
     size_t used;                        /* payload bytes in `out` */
     size_t have;                        /* bytes in `in` */
@@ -121,6 +122,12 @@ static void lose(const char *why)
     set_state(CONNECTION_LOST);
 }
 
+xpurt_result connection_refusal(void)
+{
+    return connection.said ? error_set(connection.said, "%s", connection.lost_text) :
+                             connection_lost_error();
+}
+
 xpurt_result connection_lost_error(void)
 {
     return error_set(XPURT_ERROR_DAEMON_LOST, "%s", connection.lost_text);
@@ -130,6 +137,7 @@ void connection_open(int socket)
 {
     connection.socket = socket;
     connection.lost_text[0] = '\0';
+    connection.said = XPURT_SUCCESS;
     set_state(CONNECTION_READY);
 }
 
@@ -180,6 +188,7 @@ static void note_error(const Xpurt__Error *error)
     } else {
         snprintf(connection.lost_text, sizeof(connection.lost_text), "xpurtd said: %s",
                  error->text);
+        connection.said = (xpurt_result)error->code;
     }
 }
 

@@ -67,6 +67,9 @@ void connection_reinit(void);
 /* XPURT_ERROR_DAEMON_LOST and its sentence. */
 xpurt_result connection_lost_error(void);
 
+/* The same for a connection that ended before the welcome: why the daemon turned us away. */
+xpurt_result connection_refusal(void);
+
 /* Send a command, or collect it while a batch is open. */
 xpurt_result connection_command(const Xpurt__Command *command);
 

@@ -222,6 +222,8 @@ static xpurt_result say_hello(void)
     r = connection_request(&request, XPURT__TO_CLIENT__REPLY_WELCOME, 2, &reply);
     if (r == XPURT_SUCCESS)
         r = session_begin(reply.message->welcome, &reply.fds);
+    else if (r == XPURT_ERROR_DAEMON_LOST)
+        r = connection_refusal();
     reply_deinit(&reply);
     return r;
 }
