@@ -52,6 +52,19 @@ static void slot_give_back(struct board_table *table, uint32_t slot)
     table->n_free++;
 }
 
+/* All streams are drained: did any of them end before its last record? */
+static bool values_lost(const struct board *board)
+{
+    for (uint32_t i = 0; board->progress && i < BOARD_TIMELINES; i++) {
+        const struct board_timeline *timeline = &board->progress->timelines[i];
+
+        if (atomic_load_explicit(&timeline->last, memory_order_relaxed) >
+            atomic_load_explicit(&timeline->completed, memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
 static void board_destroy(struct resource *resource)
 {
     struct board *board = (struct board *)resource;
@@ -60,6 +73,7 @@ static void board_destroy(struct resource *resource)
     if (table->boards[board->slot] == board) {
         table->boards[board->slot] = NULL;
         table->base[board->slot] = board->last + VALUES_UNSEEN;
+        table->lost[board->slot] = values_lost(board);
         slot_give_back(table, board->slot);
     }
     if (board->progress)
@@ -177,7 +191,6 @@ void board_orphan(struct board *board)
     for (uint32_t i = 0; i < BOARD_TIMELINES; i++) {
         struct board_timeline *timeline = &board->progress->timelines[i];
 
-        /* Only pages that were used: reading the others would not make them resident either. */
         if (atomic_load_explicit(&timeline->state, memory_order_relaxed) == TIMELINE_LIVE)
             timeline_fail(timeline, XPURT_ERROR_PEER_LOST);
     }

@@ -14,6 +14,7 @@ struct user;
 struct board_table {
     struct board *boards[BOARD_SLOTS];
     uint64_t base[BOARD_SLOTS];         /* values <= base were used by earlier sessions */
+    bool lost[BOARD_SLOTS];             /* the slot's last session left values that never came */
     uint16_t free[BOARD_SLOTS];         /* a ring of free slots */
     uint32_t free_head;
     uint32_t n_free;

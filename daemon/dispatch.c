@@ -465,6 +465,7 @@ void dispatch_frame(struct session *session, struct arena *arena, const uint8_t 
         return;
     }
 
+    reaper_observe(session->runtime->reaper);
     session->runtime->counters.commands += message->n_commands;
     for (size_t i = 0; i < message->n_commands; i++)
         run_command(session, message->commands[i]);

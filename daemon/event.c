@@ -262,8 +262,11 @@ void event_board_open(struct session *session, uint32_t serial, const Xpurt__Boa
     if (!board || request->instance.len != sizeof(runtime->broker.instance) ||
         memcmp(request->instance.data, runtime->broker.instance,
                sizeof(runtime->broker.instance)) != 0) {
-        session_error(session, serial, 0, XPURT_ERROR_STALE_HANDLE, "session %u is gone",
-                      request->slot);
+        bool lost = request->slot < BOARD_SLOTS && runtime->boards.lost[request->slot];
+
+        session_error(session, serial, 0, lost ? XPURT_ERROR_PEER_LOST : XPURT_ERROR_STALE_HANDLE,
+                      "session %u is gone%s", request->slot,
+                      lost ? " and left work undone" : ", all its work was done");
         return;
     }
     if (board->user != session->user) {

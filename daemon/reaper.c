@@ -2,7 +2,8 @@
 /* daemon/reaper.c: seeing markers complete.
  *
  * Guarantees of this file:
- *   - a marker that is done is published: stamp, then `completed`, then `done`, then one wake;
+ *   - a marker that is done is published: stamp, then `completed`, then `done`, then one wake; and
+ *     not before the points its stream waited for, though it may be looked at before those;
  *   - the thread appends nothing and frees nothing; it sleeps while no marker is unfinished;
  *   - after reaper_knows() said no, the thread does not touch the stream until it is watched again.
  *
@@ -28,6 +29,7 @@ struct reaper {
     pthread_t thread;
     void (*noticed)(struct stream *stream);
     struct stream *streams;             /* watched; the thread's own */
+    _Atomic uint64_t passes;            /* that published something */
 
     pthread_mutex_t lock;               /* for all below */
     pthread_cond_t wake;
@@ -55,7 +57,7 @@ static bool stream_reap(struct stream *stream)
         struct marker *marker = &stream->markers[done % STREAM_MARKERS];
         xpurt_result result = gpu_slot_done(marker->slot);
 
-        if (result == XPURT_NOT_READY)
+        if (result == XPURT_NOT_READY || (result == XPURT_SUCCESS && !cause_seen(&marker->cause)))
             break;
         if (result != XPURT_SUCCESS) {
             atomic_store(&stream->lost, true);
@@ -119,6 +121,8 @@ static bool reaper_pass(struct reaper *reaper)
             link = &stream->next_watched;
         pthread_mutex_unlock(&reaper->lock);
     }
+    if (progress)
+        atomic_fetch_add_explicit(&reaper->passes, 1, memory_order_release);
     if (notices)
         uv_async_send(&reaper->async);
     return progress;
@@ -202,6 +206,11 @@ static void reaper_on_async(uv_async_t *async)
             return;
         reaper->noticed(stream);
     }
+}
+
+void reaper_observe(struct reaper *reaper)
+{
+    (void)atomic_load_explicit(&reaper->passes, memory_order_acquire);
 }
 
 void reaper_watch(struct reaper *reaper, struct stream *stream)

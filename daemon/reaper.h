@@ -20,5 +20,9 @@ void reaper_free(struct reaper *reaper);
 /* Watch the stream: to be called after markers were pushed. */
 void reaper_watch(struct reaper *reaper, struct stream *stream);
 
+/* To be called before commands are run. A client sends a command because it saw an earlier one done;
+ * that order goes through its process, where no thread of ours has taken part in it. */
+void reaper_observe(struct reaper *reaper);
+
 /* Whether the reaper or its notices may still look at the stream. */
 bool reaper_knows(struct reaper *reaper, struct stream *stream);

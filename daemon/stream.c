@@ -5,7 +5,8 @@
  *   - work whose dependency was not submitted is never put on the GPU: it waits here, and turns
  *     into an error when the dependency can no longer come;
  *   - memory, slots and boards that a command uses live until a marker behind it is done;
- *   - `completed` never goes back, and reaches a value only when all work before it is done;
+ *   - `completed` never goes back, and reaches a value only when all work before it is done, and
+ *     after the points that work waited for;
  *   - a failed stream runs nothing more, but what is on the GPU drains.
  */
 #include "daemon/stream.h"
@@ -37,7 +38,7 @@ static bool holds_grow(struct stream *stream)
     return true;
 }
 
-/* Room for what one command holds at most: slot or two addresses, a stamp's board. */
+/* Room for what one command and its markers hold at most. */
 static bool holds_reserve(struct stream *stream)
 {
     return stream->holds_end - stream->holds_begin + 4 <= stream->holds_size || holds_grow(stream);
@@ -141,13 +142,16 @@ static xpurt_result marker_append(struct stream *stream, struct marker *marker, 
     }
     stream->runtime->counters.markers++;
     stream->work = false;
+    marker->cause = stream->cause;
+    stream->cause.timeline = NULL;
     if (work) {
         hold(stream, work->holds[0]);
         work->holds[0] = NULL;
     }
     marker->holds_end = stream->holds_end;
 
-    if (markers_running(stream) || gpu_slot_done(marker->slot) != XPURT_SUCCESS) {
+    if (markers_running(stream) || gpu_slot_done(marker->slot) != XPURT_SUCCESS ||
+        !cause_seen(&marker->cause)) {
         marker_push(stream, marker);
         return XPURT_SUCCESS;
     }
@@ -333,6 +337,33 @@ static xpurt_result run_record(struct stream *stream, struct work *work)
     return XPURT_SUCCESS;
 }
 
+/* Let the GPU hold back the stream's later commands until @p slot, which tells for @p point. */
+static xpurt_result run_gpu_wait(struct stream *stream, uint64_t point, struct gpu_slot *slot)
+{
+    struct board *board = stream->runtime->boards.boards[point_slot(point)];
+    xpurt_result result = XPURT_SUCCESS;
+
+    /* A marker remembers one cause: the one before gets a marker of its own. */
+    if (stream->cause.timeline) {
+        struct marker marker = { .value = 0 };
+
+        result = marker_append(stream, &marker, NULL);
+    }
+    if (!result && !holds_reserve(stream))
+        result = XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    if (!result)
+        result = gpu_list_wait(stream->list, slot);
+    if (result)
+        return result;
+
+    stream->work = true;
+    stream->cause.timeline = &board->progress->timelines[point_stream(point)];
+    stream->cause.value = point_value(point);
+    hold(stream, resource_ref(gpu_slot_resource(slot)));
+    hold(stream, resource_ref(&board->resource));
+    return XPURT_SUCCESS;
+}
+
 /* XPURT_NOT_READY: blocked. */
 static xpurt_result run_wait(struct stream *stream, struct work *work)
 {
@@ -345,14 +376,7 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
     case POINT_REACHED:
         return XPURT_SUCCESS;
     case POINT_RUNNING:
-        if (!holds_reserve(stream))
-            return XPURT_ERROR_OUT_OF_HOST_MEMORY;
-        result = gpu_list_wait(stream->list, slot);
-        if (result)
-            return result;
-        stream->work = true;
-        hold(stream, resource_ref(gpu_slot_resource(slot)));
-        return XPURT_SUCCESS;
+        return run_gpu_wait(stream, point, slot);
     case POINT_UNSUBMITTED:
         if (point_slot(point) == stream->slot && point_stream(point) == stream->index) {
             stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "waits for its own future");

@@ -52,8 +52,22 @@ struct work {
     };
 };
 
+/* A point the GPU made a stream wait for: whatever comes behind the wait is published after it, so
+ * that nobody sees an effect before its cause. */
+struct cause {
+    struct board_timeline *timeline;    /* NULL: none; its board is held by the stream */
+    uint64_t value;
+};
+
+static inline bool cause_seen(const struct cause *cause)
+{
+    return !cause->timeline || timeline_reached(cause->timeline, cause->value) ||
+           atomic_load_explicit(&cause->timeline->status, memory_order_relaxed);
+}
+
 struct marker {
     struct gpu_slot *slot;
+    struct cause cause;
     uint64_t value;                     /* to publish; 0: nothing, only gives back */
     uint64_t holds_end;                 /* what was held before this marker goes back with it */
     struct board *stamp_board;          /* NULL: no time stamp; else held by the stream */
@@ -77,6 +91,7 @@ struct stream {
     uint64_t accepted;                  /* value of the last Record received */
     uint64_t submitted;                 /* value of the last one that is on the GPU or done */
     bool work;                          /* commands on the GPU behind the last marker */
+    struct cause cause;                 /* a wait on the GPU behind the last marker */
     bool wake;                          /* published since the last wake */
     bool failed;                        /* later commands are dropped */
     bool closing;                       /* the client has destroyed it: no more commands */

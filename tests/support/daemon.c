@@ -158,3 +158,11 @@ unsigned long long test_daemon_counter(const char *name)
     test_require(false, "the daemon has no counter %s", name);
     return 0;
 }
+
+void test_daemon_await_counter(const char *name, unsigned long long value)
+{
+    for (int ms = 0; test_daemon_counter(name) != value; ms += 5) {
+        test_require(ms < BOUND_MS, "%s is %llu, not %llu", name, test_daemon_counter(name), value);
+        sleep_ms(5);
+    }
+}

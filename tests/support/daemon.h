@@ -38,3 +38,6 @@ int test_daemon_stop(struct test_daemon *daemon);
 /* The daemon's own counter of that name; ends the test process when there is none. Uses the
  * session of the calling process. */
 unsigned long long test_daemon_counter(const char *name);
+
+/* Wait until the counter has that value; ends the test process when it does not get there. */
+void test_daemon_await_counter(const char *name, unsigned long long value);
