@@ -13,6 +13,7 @@
 
 #include "client/deferred.h"
 #include "client/result.h"
+#include "proto/command.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -158,7 +159,6 @@ void connection_close(void)
 
 void connection_reinit(void)
 {
-    pthread_mutex_init(&connection.lock, NULL);
     pthread_cond_init(&connection.changed, NULL);
     connection.reading = false;
     connection.waiters = NULL;
@@ -338,6 +338,13 @@ static xpurt_result make_room(size_t size)
     return connection_state() == CONNECTION_READY ? XPURT_SUCCESS : connection_lost_error();
 }
 
+/* What was written at the end of the frame is @p size bytes. */
+static xpurt_result collect(size_t size)
+{
+    set_used(connection.used + size);
+    return connection.batches ? XPURT_SUCCESS : connection_flush();
+}
+
 xpurt_result connection_command(const Xpurt__Command *command)
 {
     uint8_t *out;
@@ -354,9 +361,27 @@ xpurt_result connection_command(const Xpurt__Command *command)
     assert(size < COMMAND_ROOM - 2);
     out[0] = COMMANDS_TAG;
     out[1] = (uint8_t)size;
-    set_used(connection.used + 2 + size);
+    return collect(2 + size);
+}
 
-    return connection.batches ? XPURT_SUCCESS : connection_flush();
+xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp)
+{
+    xpurt_result r = make_room(COMMAND_SIZE_MAX);
+
+    if (r)
+        return r;
+    return collect(command_put_record(connection.out + FRAME_HEADER_SIZE + connection.used, stream,
+                                      value, stamp));
+}
+
+xpurt_result connection_wait(uint32_t stream, uint64_t point)
+{
+    xpurt_result r = make_room(COMMAND_SIZE_MAX);
+
+    if (r)
+        return r;
+    return collect(command_put_wait(connection.out + FRAME_HEADER_SIZE + connection.used, stream,
+                                    point));
 }
 
 xpurt_result connection_publish(struct board_cell *cell, uint64_t point)

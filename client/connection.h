@@ -61,7 +61,7 @@ bool connection_alive(void);
 void connection_open(int socket);
 void connection_close(void);
 
-/* After fork(), in the child: as connection_close(), with a lock of its own. */
+/* After fork(), in the child, which holds the lock as its parent did: as connection_close(). */
 void connection_reinit(void);
 
 /* XPURT_ERROR_DAEMON_LOST and its sentence. */
@@ -73,7 +73,11 @@ xpurt_result connection_refusal(void);
 /* Send a command, or collect it while a batch is open. */
 xpurt_result connection_command(const Xpurt__Command *command);
 
-/* The Record of @p point was given to connection_command(): store the point in the cell as soon
+/* The same for the two commands that nearly all are. */
+xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp);
+xpurt_result connection_wait(uint32_t stream, uint64_t point);
+
+/* The Record of @p point was given to connection_record(): store the point in the cell as soon
  * as the order rules allow. */
 xpurt_result connection_publish(struct board_cell *cell, uint64_t point);
 

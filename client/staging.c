@@ -201,8 +201,10 @@ static xpurt_result flight_fill(struct flight *flight, xpurt_stream *stream,
         xpurt_result r;
 
         r = chunk_take(flight->count != 0, &chunk);
-        if (r || !chunk)
+        if (r)
             return r;
+        if (!chunk)
+            break;
         r = chunk_copy(stream, chunk, from, flight->sent, n, false);
         if (r) {
             chunk_give(chunk);
@@ -211,7 +213,7 @@ static xpurt_result flight_fill(struct flight *flight, xpurt_stream *stream,
         flight->chunks[(flight->first + flight->count++) % CHUNKS] = chunk;
         flight->sent += n;
     }
-    return connection_flush();
+    return connection_flush();          /* a batch would keep what we are about to wait for */
 }
 
 xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Location *from,

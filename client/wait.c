@@ -74,6 +74,8 @@ xpurt_result point_check(uint64_t point)
 
     if (state == ARENA_UNMAPPED) {
         state = board_need(point_slot(point));
+        if (state == XPURT_ERROR_STALE_HANDLE)
+            return XPURT_SUCCESS;
         if (state)
             return state;
         state = arena_point_state(point);

@@ -21,7 +21,7 @@ struct token {
     struct user *user;                  /* borrowed: who exported; pays for it */
     void *object;                       /* borrowed: struct exported or struct memory_lease */
     uint64_t offset;                    /* into memory */
-    struct token *next;                 /* the object's next token */
+    UT_hash_handle by_offset;           /* in the lease of the memory */
 };
 
 /* -errno when the kernel has no random bytes. */

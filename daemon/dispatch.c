@@ -8,6 +8,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "proto/command.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -28,43 +29,52 @@ static struct stream *stream_find(struct session *session, uint32_t index)
     return NULL;
 }
 
-static void on_record(struct session *session, const Xpurt__Command *command)
+static void record(struct session *session, uint32_t index, uint64_t value, uint64_t stamp)
 {
-    const Xpurt__Record *record = command->record;
-    struct work work = { .kind = WORK_RECORD, .record.value = record->value };
-    struct stream *stream = stream_find(session, record->stream);
+    struct work work = { .kind = WORK_RECORD, .record.value = value };
+    struct stream *stream = stream_find(session, index);
 
     if (!stream)
         return;
-    if (record->value != stream->accepted + 1 || record->value > POINT_VALUE_MAX) {
+    if (value != stream->accepted + 1 || value > POINT_VALUE_MAX) {
         stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
-                    "record of value %" PRIu64 ", the next one is %" PRIu64, record->value,
+                    "record of value %" PRIu64 ", the next one is %" PRIu64, value,
                     stream->accepted + 1);
         return;
     }
-    if (record->stamp) {
-        struct board *board = event_stamp_board(session, stamp_slot(record->stamp));
+    if (stamp) {
+        struct board *board = event_stamp_board(session, stamp_slot(stamp));
 
-        if (!board || stamp_cell(record->stamp) >= BOARD_CELLS) {
+        if (!board || stamp_cell(stamp) >= BOARD_CELLS) {
             stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
                         "time stamp for an event that this process has not opened");
             return;
         }
         work.record.stamp_board = board;
-        work.record.stamp_cell = stamp_cell(record->stamp);
+        work.record.stamp_cell = stamp_cell(stamp);
         work.holds[0] = resource_ref(&board->resource);
     }
     session->runtime->counters.records++;
     stream_submit(stream, &work);
 }
 
-static void on_wait(struct session *session, const Xpurt__Command *command)
+static void on_record(struct session *session, const Xpurt__Command *command)
 {
-    struct work work = { .kind = WORK_WAIT, .wait.point = command->wait->point };
-    struct stream *stream = stream_find(session, command->wait->stream);
+    record(session, command->record->stream, command->record->value, command->record->stamp);
+}
+
+static void wait(struct session *session, uint32_t index, uint64_t point)
+{
+    struct work work = { .kind = WORK_WAIT, .wait.point = point };
+    struct stream *stream = stream_find(session, index);
 
     if (stream)
         stream_submit(stream, &work);
+}
+
+static void on_wait(struct session *session, const Xpurt__Command *command)
+{
+    wait(session, command->wait->stream, command->wait->point);
 }
 
 /* Find one end of a copy; the stream fails when it is not the session's own memory. */
@@ -441,22 +451,75 @@ static void run_request(struct session *session, const Xpurt__ToDaemon *message,
         request->handler(session, message);
 }
 
+/* A command of a frame, decoded. */
+struct decoded {
+    struct command command;
+    Xpurt__Command *other;              /* of kind COMMAND_OTHER */
+};
+
+#define COMMAND_SIZE_MIN 2              /* a tag and a length */
+
+/* Decode the commands a frame begins with. *ret_used: the bytes of them. False: one of them cannot
+ * be decoded. */
+static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size,
+                            struct decoded **ret_commands, size_t *ret_n, size_t *ret_used)
+{
+    struct decoded *decoded;
+    size_t n = 0, used = 0, taken;
+
+    decoded = arena->allocator.alloc(arena, (size / COMMAND_SIZE_MIN + 1) * sizeof(*decoded));
+    if (!decoded)
+        return false;
+    while ((taken = command_take(payload + used, size - used, &decoded[n].command))) {
+        const struct command *command = &decoded[n].command;
+
+        if (command->kind == COMMAND_OTHER) {
+            decoded[n].other = xpurt__command__unpack(&arena->allocator, command->size,
+                                                       command->bytes);
+            if (!decoded[n].other)
+                return false;
+        }
+        used += taken;
+        n++;
+    }
+    *ret_commands = decoded;
+    *ret_n = n;
+    *ret_used = used;
+    return true;
+}
+
+static void run_decoded(struct session *session, const struct decoded *decoded)
+{
+    const struct command *command = &decoded->command;
+
+    if (command->kind == COMMAND_RECORD)
+        record(session, command->stream, command->value, command->stamp);
+    else if (command->kind == COMMAND_WAIT)
+        wait(session, command->stream, command->value);
+    else
+        run_command(session, decoded->other);
+}
+
 void dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
                     size_t size, unsigned n_fds)
 {
     Xpurt__ToDaemon *message;
+    struct decoded *first;
+    size_t n_first, used;
     bool has_request;
 
     arena_reset(arena);
     session->runtime->counters.frames++;
-    message = xpurt__to_daemon__unpack(&arena->allocator, size, payload);
+    message = NULL;
+    if (decode_commands(arena, payload, size, &first, &n_first, &used))
+        message = xpurt__to_daemon__unpack(&arena->allocator, size - used, payload + used);
     if (!message) {
         refuse(session, 0, "a frame that cannot be decoded");
         return;
     }
     has_request = message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
 
-    if (session->state == SESSION_NEW && (message->n_commands || !has_request)) {
+    if (session->state == SESSION_NEW && (n_first || message->n_commands || !has_request)) {
         refuse(session, message->serial, "the first request must be Hello");
         return;
     }
@@ -466,7 +529,9 @@ void dispatch_frame(struct session *session, struct arena *arena, const uint8_t 
     }
 
     reaper_observe(session->runtime->reaper);
-    session->runtime->counters.commands += message->n_commands;
+    session->runtime->counters.commands += n_first + message->n_commands;
+    for (size_t i = 0; i < n_first; i++)
+        run_decoded(session, &first[i]);
     for (size_t i = 0; i < message->n_commands; i++)
         run_command(session, message->commands[i]);
     if (has_request)

@@ -20,6 +20,8 @@
     X(user_memory,              UINT64_MAX)          /* bytes of device memory; the device ends it */ \
     X(user_host_memory,         UINT64_C(17179869184)) /* 16 GiB pinned, bytes */                   \
     X(session_queued,           65536)               /* commands waiting for others' records */    \
+    X(session_unfinished,       131072)              /* uses of memory and events by commands that the
+                                                        GPU has not done: then we read no more */ \
     X(session_out_bytes,        1048576)             /* unread replies: a client that never reads */ \
     X(hello_timeout_ms,         5000)                /* connected and silent: closed */            \
     X(sessions,                 4096)                /* board slots; the packing of a point */

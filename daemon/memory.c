@@ -157,10 +157,10 @@ static bool lease_add(struct session *session, struct allocation *allocation)
 
 static void tokens_revoke(struct session *session, struct memory_lease *lease)
 {
-    while (lease->tokens) {
-        struct token *token = lease->tokens;
+    struct token *token, *next;
 
-        lease->tokens = token->next;
+    HASH_ITER(by_offset, lease->tokens, token, next) {
+        HASH_DELETE(by_offset, lease->tokens, token);
         broker_revoke(&session->runtime->broker, token);
     }
 }
@@ -373,9 +373,9 @@ static struct token *token_get(struct session *session, uint32_t serial,
 {
     struct token *token;
 
-    for (token = lease->tokens; token; token = token->next)
-        if (token->offset == offset)
-            return token;
+    HASH_FIND(by_offset, lease->tokens, &offset, sizeof(offset), token);
+    if (token)
+        return token;
 
     if (!session_charge(session, serial, CHARGE_EXPORTS, 1))
         return NULL;
@@ -386,8 +386,7 @@ static struct token *token_get(struct session *session, uint32_t serial,
                       "the daemon cannot make a handle");
         return NULL;
     }
-    token->next = lease->tokens;
-    lease->tokens = token;
+    HASH_ADD(by_offset, lease->tokens, offset, sizeof(token->offset), token);
     return token;
 }
 

@@ -31,7 +31,7 @@ struct memory_lease {
     unsigned count;                     /* times allocated (1) or opened */
     bool charged;                       /* CHARGE_LEASES: it began with opening */
     struct allocation *allocation;
-    struct token *tokens;               /* handles made through this lease */
+    struct token *tokens;               /* handles made through this lease: hash by offset */
 };
 
 /* Pinned host memory. References: the session's, one for each unfinished use. */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#define COMPLAINTS_MAX 10               /* log lines a second about clients: they choose how many */
 #define ACCEPT_MAX 32                   /* new clients a turn: others get theirs in between */
 #define ARENA_SIZE (4u << 20)           /* a full frame of the smallest commands decodes in less */
 
@@ -44,6 +45,8 @@ struct server {
     struct listener *listeners;
     struct client *clients;             /* oldest first */
     uv_timer_t hello_timer;
+    unsigned complaints;                /* about clients, since: */
+    uint64_t complaints_since;          /* in loop milliseconds */
     int spare_fd;                       /* given up to accept, and refuse, one more client */
     bool closing;
     unsigned n_handles;                 /* listeners and clients that are not closed */
@@ -52,6 +55,21 @@ struct server {
 };
 
 static void server_settle(struct server *server);
+static void hello_timer_set(struct server *server);
+
+/* Whether one more line about a misbehaving client may go to the log. */
+static bool may_complain(struct server *server)
+{
+    uint64_t now = uv_now(server->loop);
+
+    if (now - server->complaints_since >= 1000) {
+        if (server->complaints > COMPLAINTS_MAX)
+            log_warning("%u more complaints about clients", server->complaints - COMPLAINTS_MAX);
+        server->complaints = 0;
+        server->complaints_since = now;
+    }
+    return server->complaints++ < COMPLAINTS_MAX;
+}
 
 /* ---- clients -------------------------------------------------------------------------------------- */
 
@@ -71,13 +89,16 @@ static void on_frame(struct connection *connection, const uint8_t *payload, size
     struct server *server = server_of(connection);
 
     dispatch_frame(session_of(connection), &server->arena, payload, size, fds->count);
-    if (session_of(connection)->state == SESSION_READY)
+    if (session_of(connection)->state == SESSION_READY && client_of(connection)->deadline) {
         client_of(connection)->deadline = 0;
+        hello_timer_set(server);
+    }
 }
 
 static void on_settled(struct connection *connection)
 {
     runtime_settle(&server_of(connection)->runtime);
+    session_balance(session_of(connection));
 }
 
 static void client_close(struct client *client)
@@ -97,8 +118,9 @@ static void on_lost(struct connection *connection, const char *reason)
 
     if (reason) {
         session->runtime->counters.refused++;
-        log_warning("closing client pid %d uid %u: %s", (int)session->pid,
-                    (unsigned)session->user->uid, reason);
+        if (may_complain(server_of(connection)))
+            log_warning("closing client pid %d uid %u: %s", (int)session->pid,
+                        (unsigned)session->user->uid, reason);
     } else {
         log_debug("client pid %d (%s) is gone", (int)session->pid, session->name);
     }
@@ -117,6 +139,8 @@ static void on_gone(struct session *session)
     struct server *server = session->owner;
 
     DL_DELETE(server->clients, client);
+    if (client->deadline && !server->closing)
+        hello_timer_set(server);
     free(client);
     server->n_handles--;
     server_settle(server);
@@ -131,8 +155,6 @@ static const struct connection_events client_events = {
 };
 
 /* ---- the hello time-out ------------------------------------------------------------------------------ */
-
-static void hello_timer_set(struct server *server);
 
 static void on_hello_timer(uv_timer_t *timer)
 {
@@ -160,6 +182,8 @@ static void hello_timer_set(struct server *server)
             first = client->deadline;
     if (first)
         uv_timer_start(&server->hello_timer, on_hello_timer, first > now ? first - now : 0, 0);
+    else
+        uv_timer_stop(&server->hello_timer);
 }
 
 /* ---- accepting ------------------------------------------------------------------------------------------ */
@@ -224,7 +248,8 @@ static void turn_away(struct server *server, int listener)
     if (fd >= 0)
         close(fd);
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    log_error("no more descriptors: a client was turned away; see LimitNOFILE");
+    if (may_complain(server))
+        log_error("no more descriptors: a client was turned away; see LimitNOFILE");
 }
 
 static void on_listener(uv_poll_t *poll, int status, int events)

@@ -172,3 +172,13 @@ void session_full(struct session *session, bool full)
     else if (!session->n_full)
         connection_resume(&session->connection);
 }
+
+void session_balance(struct session *session)
+{
+    uint64_t limit = session->runtime->limits->session_unfinished;
+
+    if (session->behind ? session->n_unfinished > limit / 2 : session->n_unfinished <= limit)
+        return;
+    session->behind = !session->behind;
+    session_full(session, session->behind);
+}

@@ -33,6 +33,8 @@ struct session {
     unsigned n_streams;                 /* draining ones included */
     unsigned n_full;                    /* streams that are BLOCKED_FULL: we read no more */
     uint64_t n_queued;                  /* commands that wait in streams */
+    uint64_t n_unfinished;              /* what commands on the GPU hold, over all streams */
+    bool behind;                        /* too much of that: we read no more */
     struct stream *waiters;             /* others' streams that wait for our records */
 
     unsigned n_requests;                /* under way in libuv's pool */
@@ -63,6 +65,9 @@ void session_end(struct session *session);
 /* The connection is closed, or a stream is freed: let the memory go if that was the last. Careful:
  * *session may be gone afterwards. */
 void session_settle(struct session *session);
+
+/* Commands were put on the GPU, or are done: stop or go on reading. */
+void session_balance(struct session *session);
 
 /* A stream is (un)blocked because of too many markers: stop or go on reading. */
 void session_full(struct session *session, bool full);

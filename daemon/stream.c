@@ -47,14 +47,18 @@ static bool holds_reserve(struct stream *stream)
 /* Takes over the reference. */
 static void hold(struct stream *stream, struct resource *resource)
 {
-    if (resource)
-        stream->holds[stream->holds_end++ & (stream->holds_size - 1)] = resource;
+    if (!resource)
+        return;
+    stream->holds[stream->holds_end++ & (stream->holds_size - 1)] = resource;
+    stream->session->n_unfinished++;
 }
 
 static void holds_release(struct stream *stream, uint64_t end)
 {
+    stream->session->n_unfinished -= end - stream->holds_begin;
     while (stream->holds_begin != end)
         resource_unref(stream->holds[stream->holds_begin++ & (stream->holds_size - 1)]);
+    session_balance(stream->session);
 }
 
 static bool holds_contain(const struct stream *stream, const struct resource *resource)

@@ -1,0 +1,562 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/system/fuzz.c: wild clients against a real daemon, for a bounded time.
+ *
+ *      system_fuzz [SECONDS [SEED [faults]]]
+ *
+ * Several connections at once send commands and requests with wild values, valid ones with some
+ * bytes changed, cut ones, descriptors, or hang up. All the while the witness must be well; in the
+ * end the daemon's books must be as they were, and it must leave with status 0. Build with
+ * sanitizers to see more.
+ */
+#include "tests/system/scene.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ATTACKERS 6
+#define KEPT 8
+#define HANDLES 32
+
+/* Small, so that they are met. */
+static const char limits[] = "user-memory = 1G\n"
+                             "user-host-memory = 256M\n"
+                             "user-streams = 500\n"
+                             "user-exports = 200\n"
+                             "user-leases = 50\n"
+                             "user-allocations = 100\n"
+                             "user-segments = 50\n"
+                             "session-queued = 500\n"
+                             "session-out-bytes = 65536\n"
+                             "hello-timeout-ms = 3000\n";
+
+/* Without these everything is done at once, and nobody ever waits. */
+static const char delays[] = "delay:copy:p0.2@1:300us;delay:fill:p0.05@2:5ms";
+
+/* And these: a device goes away, memory and queues are refused now and then. */
+static const char faults[] = "lost:1:3000;call:zeMemAllocDevice:/7:OUT_OF_DEVICE_MEMORY;"
+                             "call:zeCommandListCreateImmediate:/9:OUT_OF_HOST_MEMORY;";
+
+/* What they have heard of: real enough to get past the first check. */
+struct attacker {
+    struct scene *scene;
+    uint64_t seed;
+    uint64_t sent;
+    bool calm;                          /* in this life: errors are rare, streams live long */
+    struct raw raw;
+    uint64_t addresses[KEPT];
+    uint32_t segments[KEPT];
+    Xpurt__Location locations[2];
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct handle handles[HANDLES];
+    _Atomic uint32_t slots[ATTACKERS];
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static _Atomic bool stop;
+
+/* ---- numbers --------------------------------------------------------------------------------------------- */
+
+static uint64_t roll(struct attacker *attacker)
+{
+    attacker->seed ^= attacker->seed << 13;
+    attacker->seed ^= attacker->seed >> 7;
+    attacker->seed ^= attacker->seed << 17;
+    return attacker->seed;
+}
+
+static uint32_t below(struct attacker *attacker, uint32_t n)
+{
+    return (uint32_t)(roll(attacker) >> 16) % n;
+}
+
+/* Once in @p n times; more rarely in a calm life. */
+static bool chance(struct attacker *attacker, uint32_t n)
+{
+    return below(attacker, attacker->calm ? 60 * n : n) == 0;
+}
+
+static uint64_t wild(struct attacker *attacker)
+{
+    switch (below(attacker, 8)) {
+    case 0:
+        return roll(attacker);
+    case 1:
+        return UINT64_C(1) << below(attacker, 64);
+    case 2:
+        return (UINT64_C(1) << below(attacker, 64)) - 1;
+    case 3:
+        return UINT64_MAX - below(attacker, 4096);
+    default:
+        return below(attacker, 16);
+    }
+}
+
+static uint32_t wild_stream(struct attacker *attacker)
+{
+    return chance(attacker, 50) ? (uint32_t)wild(attacker) : below(attacker, 6);
+}
+
+static uint64_t wild_size(struct attacker *attacker)
+{
+    if (chance(attacker, 6))
+        return wild(attacker);
+    return 1 + below(attacker, attacker->calm ? 4096 : 1 << 20);
+}
+
+static uint64_t wild_address(struct attacker *attacker)
+{
+    uint64_t address = attacker->addresses[below(attacker, KEPT)];
+
+    if (chance(attacker, 8))
+        return wild(attacker);
+    if (chance(attacker, 8))
+        return address - 1;
+    return address + below(attacker, attacker->calm ? 4096 : 100000);
+}
+
+static uint32_t wild_segment(struct attacker *attacker)
+{
+    return chance(attacker, 10) ? (uint32_t)wild(attacker) :
+                                  attacker->segments[below(attacker, KEPT)];
+}
+
+static uint32_t wild_slot(struct attacker *attacker)
+{
+    return chance(attacker, 10) ? (uint32_t)wild(attacker) :
+                                  shared.slots[below(attacker, ATTACKERS)];
+}
+
+/* A point that was, one that will be, or none at all; the witness's too. */
+static uint64_t wild_point(struct attacker *attacker)
+{
+    uint32_t stream = below(attacker, 6);
+    uint64_t value = attacker->raw.values[stream];
+
+    if (chance(attacker, 8))
+        return wild(attacker);
+    if (chance(attacker, 8))
+        return point_pack(attacker->scene->witness.slot, 7, below(attacker, 1 << 24));
+    if (below(attacker, 8) == 0)
+        return point_pack(wild_slot(attacker) % BOARD_SLOTS, stream, value + 2);
+    return point_pack(wild_slot(attacker) % BOARD_SLOTS, stream, value);
+}
+
+static uint64_t wild_value(struct attacker *attacker, uint32_t stream)
+{
+    if (stream >= BOARD_TIMELINES || chance(attacker, 60))
+        return wild(attacker);
+    return ++attacker->raw.values[stream];
+}
+
+static Xpurt__Location *wild_location(struct attacker *attacker, unsigned which)
+{
+    Xpurt__Location *location = &attacker->locations[which];
+
+    if (chance(attacker, 40))
+        return NULL;
+    *location = (Xpurt__Location)XPURT__LOCATION__INIT;
+    if (below(attacker, 2)) {
+        location->segment = wild_segment(attacker);
+        location->offset = below(attacker, 2) ? 0 : wild_size(attacker) & ~UINT64_C(3);
+    } else {
+        location->offset = wild_address(attacker);
+    }
+    return location;
+}
+
+/* ---- commands ---------------------------------------------------------------------------------------------- */
+
+static size_t command_add(uint8_t *out, const Xpurt__Command *command)
+{
+    out[0] = 0x0a;                      /* field 1 */
+    out[1] = (uint8_t)xpurt__command__pack(command, out + 2);           /* below 128 */
+    return 2u + out[1];
+}
+
+static size_t command_make(struct attacker *attacker, uint8_t *out)
+{
+    Xpurt__Command command = XPURT__COMMAND__INIT;
+    uint32_t stream = wild_stream(attacker);
+    Xpurt__Record record = XPURT__RECORD__INIT;
+    Xpurt__Wait wait = XPURT__WAIT__INIT;
+    Xpurt__Copy copy = XPURT__COPY__INIT;
+    Xpurt__Fill fill = XPURT__FILL__INIT;
+    Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
+    Xpurt__StreamDestroy destroy = XPURT__STREAM_DESTROY__INIT;
+    Xpurt__MemoryFree memory_free = XPURT__MEMORY_FREE__INIT;
+    Xpurt__HostFree host_free = XPURT__HOST_FREE__INIT;
+    Xpurt__EventDrop drop = XPURT__EVENT_DROP__INIT;
+    Xpurt__EventClose event_close = XPURT__EVENT_CLOSE__INIT;
+    Xpurt__BoardClose board_close = XPURT__BOARD_CLOSE__INIT;
+
+    switch (below(attacker, attacker->calm ? 30 : 16)) {
+    default:
+        record.stream = stream;
+        record.value = wild_value(attacker, stream);
+        if (chance(attacker, 4))
+            record.stamp = stamp_pack(wild_slot(attacker), below(attacker, 100));
+        else if (!below(attacker, 4))
+            record.stamp = stamp_pack(attacker->raw.slot, below(attacker, 100));
+        if (chance(attacker, 100))
+            record.stamp = wild(attacker);
+        command.body_case = XPURT__COMMAND__BODY_RECORD;
+        command.record = &record;
+        break;
+    case 4:
+    case 5:
+        wait.stream = stream;
+        wait.point = wild_point(attacker);
+        command.body_case = XPURT__COMMAND__BODY_WAIT;
+        command.wait = &wait;
+        break;
+    case 6:
+    case 7:
+        copy.stream = stream;
+        copy.to = wild_location(attacker, 0);
+        copy.from = wild_location(attacker, 1);
+        copy.size = wild_size(attacker);
+        command.body_case = XPURT__COMMAND__BODY_COPY;
+        command.copy = &copy;
+        break;
+    case 8:
+        fill.stream = stream;
+        fill.to = wild_location(attacker, 0);
+        fill.size = wild_size(attacker) & ~UINT64_C(3);
+        fill.pattern = (uint32_t)wild(attacker);
+        fill.width = chance(attacker, 10) ? (uint32_t)wild(attacker) : 1u << below(attacker, 3);
+        command.body_case = XPURT__COMMAND__BODY_FILL;
+        command.fill = &fill;
+        break;
+    case 9:
+        create.stream = stream;
+        create.device = chance(attacker, 20) ? (uint32_t)wild(attacker) : below(attacker, 2);
+        create.priority = (int32_t)wild(attacker);
+        command.body_case = XPURT__COMMAND__BODY_STREAM_CREATE;
+        command.stream_create = &create;
+        break;
+    case 10:
+        destroy.stream = stream;
+        command.body_case = XPURT__COMMAND__BODY_STREAM_DESTROY;
+        command.stream_destroy = &destroy;
+        break;
+    case 11:
+        memory_free.address = wild_address(attacker);
+        command.body_case = XPURT__COMMAND__BODY_MEMORY_FREE;
+        command.memory_free = &memory_free;
+        break;
+    case 12:
+        host_free.segment = wild_segment(attacker);
+        command.body_case = XPURT__COMMAND__BODY_HOST_FREE;
+        command.host_free = &host_free;
+        break;
+    case 13:
+        drop.cell = below(attacker, 20);
+        command.body_case = XPURT__COMMAND__BODY_EVENT_DROP;
+        command.event_drop = &drop;
+        break;
+    case 14:
+        event_close.slot = wild_slot(attacker);
+        event_close.cell = below(attacker, 20);
+        command.body_case = XPURT__COMMAND__BODY_EVENT_CLOSE;
+        command.event_close = &event_close;
+        break;
+    case 15:
+        board_close.slot = wild_slot(attacker);
+        command.body_case = XPURT__COMMAND__BODY_BOARD_CLOSE;
+        command.board_close = &board_close;
+        break;
+    }
+    return command_add(out, &command);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------- */
+
+static size_t request_pack(struct attacker *attacker, uint8_t *out)
+{
+    Xpurt__ToDaemon request = XPURT__TO_DAEMON__INIT;
+    Xpurt__Hello hello = XPURT__HELLO__INIT;
+    Xpurt__MemoryAlloc alloc = XPURT__MEMORY_ALLOC__INIT;
+    Xpurt__MemoryInfo info = XPURT__MEMORY_INFO__INIT;
+    Xpurt__MemoryExport memory_export = XPURT__MEMORY_EXPORT__INIT;
+    Xpurt__MemoryOpen memory_open = XPURT__MEMORY_OPEN__INIT;
+    Xpurt__HostAlloc host = XPURT__HOST_ALLOC__INIT;
+    Xpurt__EventExport event_export = XPURT__EVENT_EXPORT__INIT;
+    Xpurt__EventOpen event_open = XPURT__EVENT_OPEN__INIT;
+    Xpurt__EventReclaim reclaim = XPURT__EVENT_RECLAIM__INIT;
+    Xpurt__BoardOpen board = XPURT__BOARD_OPEN__INIT;
+    Xpurt__Stats stats = XPURT__STATS__INIT;
+    struct handle handle;
+
+    request.serial = chance(attacker, 50) ? (uint32_t)wild(attacker) : ++attacker->raw.serial;
+    pthread_mutex_lock(&shared.lock);
+    handle = shared.handles[below(attacker, HANDLES)];
+    pthread_mutex_unlock(&shared.lock);
+    if (!below(attacker, 20))
+        ((uint8_t *)&handle)[below(attacker, sizeof(handle))] ^= 1;
+
+    switch (chance(attacker, 40) ? 10 : below(attacker, 10)) {
+    case 0:
+        alloc.device = below(attacker, 2);
+        alloc.size = below(attacker, 3) ? wild_size(attacker) : (1 + below(attacker, 80)) << 20;
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_ALLOC;
+        request.memory_alloc = &alloc;
+        break;
+    case 1:
+        info.device = (uint32_t)wild(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_INFO;
+        request.memory_info = &info;
+        break;
+    case 2:
+        memory_export.address = wild_address(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_EXPORT;
+        request.memory_export = &memory_export;
+        break;
+    case 3:
+        memory_open.handle = (ProtobufCBinaryData){ sizeof(handle), (uint8_t *)&handle };
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_OPEN;
+        request.memory_open = &memory_open;
+        break;
+    case 4:
+        host.size = wild_size(attacker) + 16384;
+        request.request_case = XPURT__TO_DAEMON__REQUEST_HOST_ALLOC;
+        request.host_alloc = &host;
+        break;
+    case 5:
+        event_export.cell = below(attacker, 30) ? below(attacker, 20) : (uint32_t)wild(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_EVENT_EXPORT;
+        request.event_export = &event_export;
+        break;
+    case 6:
+        event_open.handle = (ProtobufCBinaryData){ sizeof(handle), (uint8_t *)&handle };
+        request.request_case = XPURT__TO_DAEMON__REQUEST_EVENT_OPEN;
+        request.event_open = &event_open;
+        break;
+    case 7:
+        request.request_case = XPURT__TO_DAEMON__REQUEST_EVENT_RECLAIM;
+        request.event_reclaim = &reclaim;
+        break;
+    case 8:
+        board.slot = wild_slot(attacker);
+        board.instance = (ProtobufCBinaryData){ sizeof(attacker->raw.instance),
+                                                attacker->raw.instance };
+        request.request_case = XPURT__TO_DAEMON__REQUEST_BOARD_OPEN;
+        request.board_open = &board;
+        break;
+    case 9:
+        request.request_case = XPURT__TO_DAEMON__REQUEST_STATS;
+        request.stats = &stats;
+        break;
+    case 10:
+        hello.major = FRAME_MAJOR;
+        request.request_case = XPURT__TO_DAEMON__REQUEST_HELLO;
+        request.hello = &hello;
+        break;
+    }
+    return xpurt__to_daemon__pack(&request, out);
+}
+
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
+
+/* More than a stream takes at once, behind a slow command or a record that is still to come. */
+static size_t burst_make(struct attacker *attacker, uint8_t *out)
+{
+    uint32_t stream = below(attacker, 6);
+    size_t size = 0;
+
+    if (below(attacker, 2)) {
+        Xpurt__Location location = XPURT__LOCATION__INIT;
+        Xpurt__Fill fill = XPURT__FILL__INIT;
+
+        location.offset = attacker->addresses[below(attacker, KEPT)];
+        fill.stream = stream;
+        fill.to = &location;
+        fill.size = 64;
+        fill.width = 4;
+        for (int i = 0; i < 20; i++)
+            size += command_add(out + size, &(Xpurt__Command){ RAW_COMMAND(FILL), .fill = &fill });
+    } else {
+        Xpurt__Wait wait = XPURT__WAIT__INIT;
+        uint32_t other = (stream + 1) % 6;
+
+        wait.stream = stream;
+        wait.point = point_pack(attacker->raw.slot, other, attacker->raw.values[other] + 3);
+        size += command_add(out + size, &(Xpurt__Command){ RAW_COMMAND(WAIT), .wait = &wait });
+    }
+    for (uint32_t n = below(attacker, 600); n; n--) {
+        Xpurt__Record record = XPURT__RECORD__INIT;
+
+        record.stream = stream;
+        record.value = ++attacker->raw.values[stream];
+        size += command_add(out + size,
+                            &(Xpurt__Command){ RAW_COMMAND(RECORD), .record = &record });
+    }
+    return size;
+}
+
+/* Some commands, maybe a request, as one payload. */
+static size_t payload_make(struct attacker *attacker, uint8_t *out, size_t room)
+{
+    uint32_t n = below(attacker, 20) ? below(attacker, 12) : below(attacker, 1000);
+    size_t size = 0;
+
+    if (attacker->calm && below(attacker, 10) == 0)
+        return burst_make(attacker, out);
+    while (n-- && size + 256 < room)
+        size += command_make(attacker, out + size);
+    if (below(attacker, 2))
+        size += request_pack(attacker, out + size);
+    return size;
+}
+
+static void mutate(struct attacker *attacker, uint8_t *bytes, size_t size)
+{
+    uint32_t n = 1 + below(attacker, 4);
+
+    while (n-- && size)
+        bytes[below(attacker, (uint32_t)size)] = (uint8_t)roll(attacker);
+}
+
+static int frame_send_wild(struct attacker *attacker)
+{
+    static _Thread_local uint8_t frame[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
+    size_t size = payload_make(attacker, frame + FRAME_HEADER_SIZE, FRAME_PAYLOAD_MAX);
+    struct frame_header header = { .length = (uint32_t)size };
+    int null, r;
+
+    frame_header_write(frame, &header);
+    attacker->sent++;
+    if (chance(attacker, 30))
+        mutate(attacker, frame + FRAME_HEADER_SIZE, size);
+    if (chance(attacker, 300))
+        mutate(attacker, frame, FRAME_HEADER_SIZE);
+    if (chance(attacker, 300)) {        /* cut, and hang up */
+        raw_send(&attacker->raw, frame, below(attacker, (uint32_t)(FRAME_HEADER_SIZE + size)));
+        return -EPIPE;
+    }
+    if (!chance(attacker, 300))
+        return raw_send(&attacker->raw, frame, FRAME_HEADER_SIZE + size);
+
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    r = raw_send_fds(&attacker->raw, frame, FRAME_HEADER_SIZE + size, &null, 1);
+    close(null);
+    return r;
+}
+
+/* Remember what the daemon gave out. */
+static void learn(struct attacker *attacker)
+{
+    const Xpurt__ToClient *reply = attacker->raw.reply;
+    uint32_t place = below(attacker, KEPT);
+
+    switch (reply->reply_case) {
+    case XPURT__TO_CLIENT__REPLY_MEMORY_ALLOCATED:
+        attacker->addresses[place] = reply->memory_allocated->address;
+        break;
+    case XPURT__TO_CLIENT__REPLY_MEMORY_OPENED:
+        attacker->addresses[place] = reply->memory_opened->start;
+        break;
+    case XPURT__TO_CLIENT__REPLY_HOST_ALLOCATED:
+        attacker->segments[place] = reply->host_allocated->segment;
+        break;
+    case XPURT__TO_CLIENT__REPLY_HANDLE:
+        pthread_mutex_lock(&shared.lock);
+        memcpy(&shared.handles[below(attacker, HANDLES)], reply->handle->handle.data, HANDLE_SIZE);
+        pthread_mutex_unlock(&shared.lock);
+        break;
+    default:
+        break;
+    }
+    /* A failed stream stays failed until it is destroyed: try its number again. */
+    if (reply->reply_case == XPURT__TO_CLIENT__REPLY_ERROR && reply->error->stream &&
+        reply->error->stream <= BOARD_TIMELINES)
+        raw_stream_destroy(&attacker->raw, reply->error->stream - 1);
+}
+
+static void attacker_open(struct attacker *attacker, unsigned index)
+{
+    raw_open(&attacker->raw, attacker->scene->daemon.socket);
+    shared.slots[index] = attacker->raw.slot;
+    fcntl(attacker->raw.fd, F_SETFL, O_NONBLOCK);       /* it gives up where others would wait */
+    for (uint32_t i = 0; i < 6; i++)
+        raw_stream_create(&attacker->raw, i, i % 2);
+}
+
+static struct attacker attackers[ATTACKERS];
+
+static void *attack(void *data)
+{
+    struct attacker *attacker = data;
+    unsigned index = (unsigned)(attacker - attackers);
+
+    while (!atomic_load(&stop)) {
+        bool deaf = below(attacker, 6) == 0;        /* this time it does not listen */
+        uint32_t life = 1 + below(attacker, 4000);
+
+        attacker->calm = below(attacker, 2);
+        attacker_open(attacker, index);
+        while (life-- && !atomic_load(&stop)) {
+            int r = frame_send_wild(attacker);
+
+            if (r == -EAGAIN && !deaf)
+                scene_sleep_ms(1);      /* a frame was cut: what follows is rubbish, and welcome */
+            else if (r < 0)
+                break;
+            while (!deaf && raw_receive(&attacker->raw, 0) == RAW_FRAME)
+                learn(attacker);
+        }
+        raw_close(&attacker->raw);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long seconds = argc > 1 ? strtoul(argv[1], NULL, 10) : 5;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
+    const char *failing = argc > 3 ? faults : "";
+    char soft_fault[512];
+    static struct scene scene;
+    pthread_t threads[ATTACKERS];
+    struct books before;
+    uint64_t sent = 0;
+
+    if (!seed)
+        seed = scene_now_ns();
+    printf("system_fuzz %lu 0x%llx%s\n", seconds, (unsigned long long)seed,
+           *failing ? " faults" : "");
+    fflush(stdout);
+    snprintf(soft_fault, sizeof(soft_fault), "%s%s", failing, delays);
+    setenv("ZE_SOFT_FAULT", soft_fault, 1);
+    scene_begin(&scene, limits);
+    books_read(&scene, &before);
+    for (unsigned i = 0; i < ATTACKERS; i++) {
+        attackers[i].scene = &scene;
+        attackers[i].seed = (seed + i + 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
+        test_require(pthread_create(&threads[i], NULL, attack, &attackers[i]) == 0, "a thread");
+    }
+    for (unsigned long i = 0; i < 10 * seconds; i++) {
+        scene_sleep_ms(100);
+        witness_check(&scene);
+    }
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < ATTACKERS; i++) {
+        pthread_join(threads[i], NULL);
+        sent += attackers[i].sent;
+    }
+    books_check(&scene, &before);
+    witness_check(&scene);
+    printf("%llu frames, %llu clients closed for what they sent, %llu commands, %llu rounds of the "
+           "witness\n",
+           (unsigned long long)sent, (unsigned long long)raw_counter(&scene.watcher, "refused"),
+           (unsigned long long)raw_counter(&scene.watcher, "commands"),
+           (unsigned long long)scene.rounds);
+    scene_end(&scene);
+    return 0;
+}
