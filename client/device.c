@@ -3,7 +3,7 @@
  *
  * Guarantees of this file: everything but free memory is answered without asking the daemon, from
  * what it said at the start; a thread's current device is its own, and is never one that did not
- * exist when it was chosen.
+ * exist when it was chosen; a device counts as used until the session ends.
  */
 #include "client/device.h"
 
@@ -19,6 +19,7 @@
 struct device {
     xpurt_device_properties properties;
     uint64_t peers;
+    bool used;
 };
 
 static struct device *devices;
@@ -65,6 +66,8 @@ int devices_begin(const Xpurt__Welcome *welcome)
 {
     struct device *list;
 
+    if (welcome->n_devices > XPURT_DEVICES_MAX)
+        return -EPROTO;
     list = calloc(welcome->n_devices + 1, sizeof(*list));
     if (!list)
         return -ENOMEM;
@@ -80,6 +83,17 @@ int devices_begin(const Xpurt__Welcome *welcome)
 int device_choose(int device)
 {
     return device < 0 ? current : device;
+}
+
+void device_use(uint32_t device)
+{
+    if (device < n_devices)
+        devices[device].used = true;
+}
+
+void device_restore(int device)
+{
+    current = device;
 }
 
 static xpurt_result device_check(int device)
@@ -141,6 +155,34 @@ int xpurt_exchange_device(int device)
     if (device < 0 || xpurt_set_device(device))
         return -1;
     return previous;
+}
+
+int xpurt_device_is_used(int device)
+{
+    int used;
+
+    connection_lock();
+    used = session.slot != SESSION_NO_SLOT && device >= 0 && (uint32_t)device < n_devices &&
+           devices[device].used;
+    connection_unlock();
+    return used;
+}
+
+int xpurt_maybe_exchange_device(int device)
+{
+    if (device < 0)
+        return -1;
+    return xpurt_device_is_used(device) ? xpurt_exchange_device(device) : current;
+}
+
+int xpurt_is_available(void)
+{
+    return xpurt_device_count() > 0;
+}
+
+int xpurt_is_compiled(void)
+{
+    return 1;
 }
 
 xpurt_result xpurt_device_get_properties(int device, xpurt_device_properties *ret_properties)

@@ -12,5 +12,11 @@ int devices_begin(const Xpurt__Welcome *welcome);
 /* As session_enter(), where @p device exists. */
 xpurt_result device_enter(int device);
 
+/* This session has a stream or memory on @p device. The lock is held. */
+void device_use(uint32_t device);
+
+/* Make @p device current again, whatever happened to the connection meanwhile. */
+void device_restore(int device);
+
 /* @p device, or the thread's current one when that is negative. */
 int device_choose(int device);

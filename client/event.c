@@ -277,17 +277,11 @@ static xpurt_result event_bind(xpurt_event *event, uint32_t device)
                      ((flags & CELL_DEVICE_MASK) >> CELL_DEVICE_SHIFT) - 1, device);
 }
 
-xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream)
+/* The lock is held. */
+static xpurt_result record(xpurt_event *event, xpurt_stream *stream)
 {
     uint64_t stamp = 0, point;
     xpurt_result r;
-
-    r = event_check(event);
-    if (r)
-        return r;
-    r = stream_enter(stream);
-    if (r)
-        return r;
 
     if (event->flags & CELL_TIMING)
         stamp = stamp_pack(event->slot, event->index);
@@ -296,8 +290,112 @@ xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream)
         r = stream_record(stream, stamp, &point);
     if (r == XPURT_SUCCESS)
         r = connection_publish(event->cell, point);
+    return r;
+}
+
+static xpurt_result record_enter(xpurt_event *event, xpurt_stream *stream)
+{
+    xpurt_result r = event_check(event);
+
+    return r ? r : stream_enter(stream);
+}
+
+xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream)
+{
+    xpurt_result r;
+
+    r = record_enter(event, stream);
+    if (r)
+        return r;
+    r = record(event, stream);
     session_leave();
     return r;
+}
+
+xpurt_result xpurt_event_record_once(xpurt_event *event, xpurt_stream *stream)
+{
+    xpurt_result r;
+
+    r = record_enter(event, stream);
+    if (r)
+        return r;
+    if (!event_point(event))
+        r = record(event, stream);
+    session_leave();
+    return r;
+}
+
+xpurt_result xpurt_stream_record_event(xpurt_stream *stream, xpurt_event **event)
+{
+    xpurt_event *made = NULL;
+    xpurt_result r;
+
+    if (!event)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the event");
+    if (*event)
+        return xpurt_event_record(*event, stream);
+
+    r = stream_check(stream);
+    if (r == XPURT_SUCCESS)
+        r = xpurt_event_create(XPURT_EVENT_DEFAULT, &made);
+    if (r)
+        return r;
+    r = xpurt_event_record(made, stream);
+    if (r)
+        (void)xpurt_event_destroy(made);
+    else
+        *event = made;
+    return r;
+}
+
+/* ---- who it is ---------------------------------------------------------------------------------------- */
+
+xpurt_result xpurt_event_move(xpurt_event **source, xpurt_event **ret_event)
+{
+    xpurt_event *event;
+    xpurt_result r;
+
+    if (!source || !ret_event)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nothing to move, or nowhere to");
+
+    event = *source;
+    r = event ? event_check(event) : XPURT_SUCCESS;
+    if (r)
+        return r;
+    *source = NULL;                     /* may be where it goes to */
+    *ret_event = event;
+    return XPURT_SUCCESS;
+}
+
+static uint32_t event_device(const xpurt_event *event)
+{
+    uint32_t flags = atomic_load_explicit(&event->cell->flags, memory_order_relaxed);
+
+    return ((flags & CELL_DEVICE_MASK) >> CELL_DEVICE_SHIFT) - 1;
+}
+
+xpurt_result xpurt_event_get_id(xpurt_event *event, uint64_t *ret_id)
+{
+    xpurt_result r = event_check(event);
+
+    if (r)
+        return r;
+    if (!ret_id)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the id");
+    *ret_id = (int)event_device(event) < 0 ? 0 : stamp_pack(event->slot, event->index);
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_event_get_device(xpurt_event *event, int *ret_device)
+{
+    xpurt_result r = event_check(event);
+
+    if (r)
+        return r;
+    if (!ret_device)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the device");
+    *ret_device = (int)event_device(event);
+    return XPURT_SUCCESS;
 }
 
 /* ---- looking and waiting ------------------------------------------------------------------------------ */
@@ -356,13 +454,6 @@ static bool stamp_read(const xpurt_event *event, uint64_t point, uint64_t *ret_n
         return true;
     }
     return false;
-}
-
-static uint32_t event_device(const xpurt_event *event)
-{
-    uint32_t flags = atomic_load_explicit(&event->cell->flags, memory_order_relaxed);
-
-    return ((flags & CELL_DEVICE_MASK) >> CELL_DEVICE_SHIFT) - 1;
 }
 
 static xpurt_result elapsed(xpurt_event *start, xpurt_event *end, float *ret_milliseconds)

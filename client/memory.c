@@ -147,7 +147,7 @@ static xpurt_result allocate_unique(uint32_t device, uint64_t size, uint64_t *re
         if (r)
             break;
         r = range_add(&(struct range){ .start = address, .size = size, .kind = RANGE_DEVICE,
-                                       .own = true });
+                                       .device = device, .own = true });
         if (r)
             taken[n_taken++] = address;
     } while (r == XPURT_ERROR_SYSTEM && n_taken < ALLOC_TRIES);
@@ -176,6 +176,8 @@ xpurt_result xpurt_malloc(void **ret_ptr, size_t size)
     if (r)
         return r;
     r = allocate_unique((uint32_t)device, size, &address);
+    if (r == XPURT_SUCCESS)
+        device_use((uint32_t)device);
     session_leave();
     if (r == XPURT_SUCCESS)
         *ret_ptr = (void *)(uintptr_t)address;
@@ -263,9 +265,12 @@ static xpurt_result memory_opened(const Xpurt__MemoryOpened *opened)
         range->opens++;
     else
         r = range_add(&(struct range){ .start = opened->start, .size = opened->size,
-                                       .kind = RANGE_DEVICE, .opens = 1 });
+                                       .kind = RANGE_DEVICE, .device = opened->device,
+                                       .opens = 1 });
     if (r)
         memory_free_send(opened->start);
+    else
+        device_use(opened->device);
     return r;
 }
 
@@ -418,6 +423,44 @@ int xpurt_host_is_pinned(const void *ptr)
     pinned = range && range->kind == RANGE_HOST;
     connection_unlock();
     return pinned;
+}
+
+/* ---- what a pointer is ------------------------------------------------------------------------------- */
+
+xpurt_result xpurt_pointer_get_attributes(const void *ptr, xpurt_pointer_attributes *ret_attributes)
+{
+    const struct range *range;
+
+    if (!ret_attributes)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the attributes");
+
+    *ret_attributes = (xpurt_pointer_attributes){ .kind = XPURT_POINTER_UNKNOWN, .device = -1 };
+    connection_lock();
+    range = ranges_find(&ranges, (uintptr_t)ptr);
+    if (range)
+        *ret_attributes = (xpurt_pointer_attributes){
+            .kind = range->kind == RANGE_DEVICE ? XPURT_POINTER_DEVICE : XPURT_POINTER_HOST,
+            .device = range->kind == RANGE_DEVICE ? (int)range->device : -1,
+            .base = (void *)(uintptr_t)range->start,
+            .size = range->size,
+            .opened = range->kind == RANGE_DEVICE && !range->own,
+        };
+    connection_unlock();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_pointer_get_device(const void *ptr, int *ret_device)
+{
+    xpurt_pointer_attributes attributes;
+
+    if (!ret_device)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the device");
+
+    (void)xpurt_pointer_get_attributes(ptr, &attributes);
+    if (attributes.kind != XPURT_POINTER_DEVICE)
+        return not_ours(ptr, "inside live device memory");
+    *ret_device = attributes.device;
+    return XPURT_SUCCESS;
 }
 
 /* ---- copies -------------------------------------------------------------------------------------------- */

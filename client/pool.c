@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
-static struct pool_object *pool_at(struct pool *pool, uint32_t index)
+static struct pool_object *pool_at(const struct pool *pool, uint32_t index)
 {
     char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
 
@@ -49,11 +49,21 @@ void *pool_take(struct pool *pool)
 
 void pool_give(struct pool *pool, struct pool_object *object)
 {
-    char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
-
     atomic_store_explicit(&object->mark, POOL_FREE, memory_order_relaxed);
     object->next = pool->free;
-    pool->free = (uint32_t)(((char *)object - base) / pool->object_size) + 1;
+    pool->free = pool_place(pool, object) + 1;
+}
+
+uint32_t pool_place(const struct pool *pool, const struct pool_object *object)
+{
+    const char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
+
+    return (uint32_t)(((const char *)object - base) / pool->object_size);
+}
+
+struct pool_object *pool_object(const struct pool *pool, uint32_t place)
+{
+    return place < pool->used ? pool_at(pool, place) : NULL;
 }
 
 void pool_outdate(struct pool *pool)

@@ -34,6 +34,10 @@ void *pool_take(struct pool *pool);
 
 void pool_give(struct pool *pool, struct pool_object *object);
 
+/* Where an object lies, < capacity, and what lies there: maybe free, NULL if nothing ever did. */
+uint32_t pool_place(const struct pool *pool, const struct pool_object *object);
+struct pool_object *pool_object(const struct pool *pool, uint32_t place);
+
 /* Every live object becomes stale. */
 void pool_outdate(struct pool *pool);
 

@@ -15,6 +15,7 @@ struct range {
     uint64_t start;
     uint64_t size;
     enum range_kind kind;
+    uint32_t device;                    /* RANGE_DEVICE */
     uint32_t segment;                   /* RANGE_HOST */
     uint32_t opens;                     /* RANGE_DEVICE: by a handle, each closed once */
     bool own;                           /* allocated here, and not freed */

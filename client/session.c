@@ -16,6 +16,7 @@
 #include "client/memory.h"
 #include "client/result.h"
 #include "client/staging.h"
+#include "client/standing.h"
 #include "client/stream.h"
 
 #include <errno.h>
@@ -125,8 +126,10 @@ xpurt_result session_open_board(uint32_t slot)
     open.slot = slot;
     open.instance = (ProtobufCBinaryData){ sizeof(session.instance), session.instance };
     r = connection_request(&request, XPURT__TO_CLIENT__REPLY_BOARD_OPENED, 1, &reply);
-    if (r == XPURT_ERROR_STALE_HANDLE)
-        return error_set(XPURT_ERROR_PEER_LOST, "the process that recorded this event is gone");
+    if (r == XPURT_ERROR_PEER_LOST)
+        return error_set(r, "the process that recorded this event is gone");
+    if (r == XPURT_ERROR_PERMISSION)    /* another user's by now: whose point it was is long gone */
+        return XPURT_ERROR_STALE_HANDLE;
     if (r)
         return r;
 
@@ -242,6 +245,7 @@ static void session_finish(enum session_end why)
 {
     session.epoch++;
     streams_end(why);
+    standing_end();
     staging_end();
     memory_end(why);
     events_end(why);
@@ -257,6 +261,7 @@ static void fork_child(void)
     if (session.slot != SESSION_NO_SLOT)
         arena_slots[session.slot].opened++;     /* the parent's events stay in use here */
     session_finish(SESSION_FORKED);
+    connection_unlock();
 }
 
 static xpurt_result session_connect(void)

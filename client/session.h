@@ -30,8 +30,9 @@ void session_leave(void);
 /* Send what a batch collected, before the caller looks at results. The lock is not held. */
 xpurt_result session_settle(void);
 
-/* Map the progress board of @p slot; asks the daemon. XPURT_ERROR_PEER_LOST when nobody has the
- * slot. The lock is held. */
+/* Map the progress board of @p slot; asks the daemon. When the session that had the slot is gone:
+ * XPURT_ERROR_STALE_HANDLE if all that it recorded was reached, else XPURT_ERROR_PEER_LOST. The
+ * lock is held, and free meanwhile. */
 xpurt_result session_open_board(uint32_t slot);
 
 /* Unmap the boards of dead sessions that no opened event needs. The lock is held. */

@@ -31,6 +31,7 @@ struct xpurt_stream {
     uint32_t index;                     /* of its timeline */
     uint32_t device;
     int32_t priority;
+    uint64_t id;                        /* see xpurt_stream_get_id() */
     _Atomic uint64_t point;             /* of the last record; the stream's beginning before it */
     _Atomic bool dirty;                 /* commands were sent since */
     bool recorded;
@@ -45,6 +46,7 @@ struct draining {
 _Static_assert(sizeof(struct xpurt_stream) <= 64, "fits its place in the pool");
 
 static struct pool streams = { .object_size = 64, .capacity = STREAMS_MAX };
+static uint64_t serial;                 /* streams ever made */
 
 static struct {
     uint32_t used;                      /* timelines ever used by this session */
@@ -62,7 +64,7 @@ void streams_end(enum session_end why)
 
 /* ---- what others need ------------------------------------------------------------------------ */
 
-static xpurt_result stream_check(xpurt_stream *stream)
+xpurt_result stream_check(xpurt_stream *stream)
 {
     if (!stream)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the stream is null");
@@ -91,6 +93,19 @@ uint32_t stream_device(const xpurt_stream *stream)
     return stream->device;
 }
 
+uint64_t stream_id(const xpurt_stream *stream)
+{
+    return stream->id;
+}
+
+xpurt_stream *stream_find(uint64_t id)
+{
+    xpurt_stream *stream = (xpurt_stream *)pool_object(&streams, stream_id_place(id));
+
+    return stream && pool_mark_of(&streams, stream) == POOL_LIVE &&
+           stream->epoch == session.epoch && stream->id == id ? stream : NULL;
+}
+
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
 {
     atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
@@ -99,14 +114,10 @@ xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
 
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
 {
-    Xpurt__Record record = XPURT__RECORD__INIT;
     uint64_t point = atomic_load_explicit(&stream->point, memory_order_relaxed) + 1;
     xpurt_result r;
 
-    record.stream = stream->index;
-    record.value = point_value(point);
-    record.stamp = stamp;
-    r = connection_command(&(Xpurt__Command){ COMMAND(RECORD), .record = &record });
+    r = connection_record(stream->index, point_value(point), stamp);
     if (r)
         return r;
 
@@ -227,7 +238,8 @@ static uint64_t timeline_begin(uint32_t index)
     return last > board->header.base ? last : board->header.base;
 }
 
-static xpurt_result stream_new(uint32_t device, int priority, xpurt_stream **ret_stream)
+xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
+                        xpurt_stream **ret_stream)
 {
     Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
     xpurt_stream *stream;
@@ -247,6 +259,9 @@ static xpurt_result stream_new(uint32_t device, int priority, xpurt_stream **ret
     stream->index = index;
     stream->device = device;
     stream->priority = priority;
+    stream->id = kind == STREAM_DEFAULT
+                     ? 0
+                     : stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
     stream->recorded = false;
     atomic_store(&stream->point, point_pack(session.slot, index, timeline_begin(index)));
     atomic_store(&stream->dirty, false);
@@ -264,8 +279,14 @@ static xpurt_result stream_new(uint32_t device, int priority, xpurt_stream **ret
         pool_give(&streams, &stream->object);
         return r;
     }
+    device_use(device);
     *ret_stream = stream;
     return XPURT_SUCCESS;
+}
+
+int stream_clamp_priority(int priority)
+{
+    return priority < -1 ? -1 : priority > 1 ? 1 : priority;
 }
 
 xpurt_result xpurt_stream_create_with_priority(int device, int priority, xpurt_stream **ret_stream)
@@ -279,7 +300,7 @@ xpurt_result xpurt_stream_create_with_priority(int device, int priority, xpurt_s
     r = device_enter(device);
     if (r)
         return r;
-    r = stream_new((uint32_t)device, priority < -1 ? -1 : priority > 1 ? 1 : priority, ret_stream);
+    r = stream_new((uint32_t)device, stream_clamp_priority(priority), STREAM_OWN, ret_stream);
     session_leave();
     return r;
 }
@@ -321,6 +342,10 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
         return XPURT_SUCCESS;
     if (pool_mark_of(&streams, stream) == POOL_FREE)
         return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
+    if (stream_id_kind(stream->id) != STREAM_OWN)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the stream is the library's own, %s: it "
+                         "cannot be destroyed", stream->id ? "one of the pool" :
+                                                             "the default one of its device");
 
     connection_lock();
     if (stream->epoch == session.epoch && connection_state() == CONNECTION_READY)
@@ -452,7 +477,6 @@ xpurt_result xpurt_device_synchronize(int device)
 /* Wait for @p point in stream order. The lock is held. */
 static xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
 {
-    Xpurt__Wait wait = XPURT__WAIT__INIT;
     uint32_t slot = point_slot(point);
     xpurt_result r;
 
@@ -462,6 +486,8 @@ static xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
     r = arena_point_state(point);
     if (r == ARENA_UNMAPPED) {
         r = session_open_board(slot);   /* the daemon needs no board for a wait; our errors do */
+        if (r == XPURT_ERROR_STALE_HANDLE)
+            return XPURT_SUCCESS;
         if (r)
             return r;
         r = arena_point_state(point);
@@ -471,9 +497,8 @@ static xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
     if (r != XPURT_NOT_READY && r != ARENA_UNMAPPED)
         return point_error(point, r);
 
-    wait.stream = stream->index;
-    wait.point = point;
-    return stream_command(stream, &(Xpurt__Command){ COMMAND(WAIT), .wait = &wait });
+    atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
+    return connection_wait(stream->index, point);
 }
 
 xpurt_result xpurt_stream_wait_event(xpurt_stream *stream, xpurt_event *event)
@@ -487,6 +512,24 @@ xpurt_result xpurt_stream_wait_event(xpurt_stream *stream, xpurt_event *event)
     if (r)
         return r;
     r = stream_wait(stream, event_point(event));
+    session_leave();
+    return r;
+}
+
+xpurt_result xpurt_stream_wait_stream(xpurt_stream *stream, xpurt_stream *other)
+{
+    uint64_t point;
+    xpurt_result r;
+
+    r = stream_check(other);
+    if (r)
+        return r;
+    r = stream_enter(stream);
+    if (r)
+        return r;
+    r = stream_cover(other, &point);
+    if (r == XPURT_SUCCESS)
+        r = stream_wait(stream, point);
     session_leave();
     return r;
 }

@@ -6,11 +6,48 @@
 
 #include <xpurt/stream.h>
 
+/* Whose a stream is. The library's own streams live as long as the session. */
+enum stream_kind {
+    STREAM_DEFAULT = 0,                 /* of its device; its id is 0 */
+    STREAM_POOL = 1,
+    STREAM_OWN = 2,                     /* the user's, and his to destroy */
+};
+
+/* An id: serial number, place among the streams, kind; never negative as a signed number. */
+static inline uint64_t stream_id_pack(uint64_t serial, uint32_t place, enum stream_kind kind)
+{
+    return (serial & (UINT64_MAX >> 19)) << 18 | (uint64_t)place << 2 | (uint64_t)kind;
+}
+
+static inline uint32_t stream_id_place(uint64_t id)
+{
+    return (uint32_t)(id >> 2) & 0xffff;
+}
+
+static inline enum stream_kind stream_id_kind(uint64_t id)
+{
+    return (enum stream_kind)(id & 3);
+}
+
+/* Whether @p stream can be used. */
+xpurt_result stream_check(xpurt_stream *stream);
+
+/* A priority as it is used: -1, 0 or 1. */
+int stream_clamp_priority(int priority);
+
 /* Take the lock if @p stream can be used. Without XPURT_SUCCESS the lock is not held. */
 xpurt_result stream_enter(xpurt_stream *stream);
 
 /* ---- with the lock held ----------------------------------------------------------------------- */
 
+/* A stream of a device that exists. The lock is free meanwhile. */
+xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
+                        xpurt_stream **ret_stream);
+
+/* The stream of this session with that id, other than a default one; NULL when there is none. */
+xpurt_stream *stream_find(uint64_t id);
+
+uint64_t stream_id(const xpurt_stream *stream);
 uint32_t stream_index(const xpurt_stream *stream);
 uint32_t stream_device(const xpurt_stream *stream);
 

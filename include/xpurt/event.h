@@ -54,6 +54,33 @@ XPURT_API xpurt_result xpurt_event_destroy(xpurt_event *event);
 XPURT_API xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream);
 
 /**
+ * The same for an event that was never recorded; else nothing is done. Only the first of several
+ * calls of this process records.
+ * @return as xpurt_event_record()
+ * @note thread-safe; never waits. Like at::cuda::CUDAEvent::recordOnce.
+ */
+XPURT_API xpurt_result xpurt_event_record_once(xpurt_event *event, xpurt_stream *stream);
+
+/**
+ * Move an event: @p source becomes null, and *ret_event is what it was. An event has one owner, who
+ * destroys it; there is no call that copies one.
+ * @param source  points to an event; a pointer to null is moved as null
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT
+ */
+XPURT_API xpurt_result xpurt_event_move(xpurt_event **source, xpurt_event **ret_event);
+
+/**
+ * The number that names an event, the same in all processes that share it.
+ * @param ret_id  0 before the first record
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; no system call. Like torch.xpu.Event.event_id.
+ */
+XPURT_API xpurt_result xpurt_event_get_id(xpurt_event *event, uint64_t *ret_id);
+
+/** The device an event is bound to by its first record; -1 before that. Otherwise as its id. */
+XPURT_API xpurt_result xpurt_event_get_device(xpurt_event *event, int *ret_device);
+
+/**
  * Whether the captured work is done.
  * @return XPURT_SUCCESS: done, or never recorded; XPURT_NOT_READY; XPURT_ERROR_PEER_LOST when the
  *         recording process is gone before it was done; the error of the stream otherwise

@@ -75,6 +75,37 @@ XPURT_API xpurt_result xpurt_host_free(void *ptr);
 /** 1 when @p ptr lies in memory of xpurt_host_malloc(), else 0. Never connects. */
 XPURT_API int xpurt_host_is_pinned(const void *ptr);
 
+/** What a pointer points to, see xpurt_pointer_get_attributes(). */
+typedef enum xpurt_pointer_kind {
+    XPURT_POINTER_UNKNOWN = 0,          /**< ordinary host memory, or nothing */
+    XPURT_POINTER_DEVICE = 1,
+    XPURT_POINTER_HOST = 2              /**< pinned */
+} xpurt_pointer_kind;
+
+typedef struct xpurt_pointer_attributes {
+    xpurt_pointer_kind kind;
+    int device;                         /**< of device memory; -1: no particular one */
+    void *base;                         /**< where the allocation begins; null when unknown */
+    uint64_t size;                      /**< bytes of the whole allocation */
+    uint32_t opened;                    /**< 1: by a handle; another process made it */
+    uint32_t reserved[5];
+} xpurt_pointer_attributes;
+
+/**
+ * What @p ptr points to; it may lie inside an allocation.
+ * @return XPURT_SUCCESS, also for memory that xpurt knows nothing of; XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; never connects. Like cudaPointerGetAttributes.
+ */
+XPURT_API xpurt_result xpurt_pointer_get_attributes(const void *ptr,
+                                                    xpurt_pointer_attributes *ret_attributes);
+
+/**
+ * The device whose memory @p ptr points to.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS when it is not device memory
+ * @note thread-safe; never connects.
+ */
+XPURT_API xpurt_result xpurt_pointer_get_device(const void *ptr, int *ret_device);
+
 /**
  * Copy @p size bytes in stream order, in any direction; where each pointer lies is found out.
  *

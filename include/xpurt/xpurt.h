@@ -17,6 +17,8 @@
 #include <xpurt/base.h>
 #include <xpurt/device.h>
 #include <xpurt/event.h>
+#include <xpurt/generator.h>
+#include <xpurt/guard.h>
 #include <xpurt/memory.h>
 #include <xpurt/stream.h>
 

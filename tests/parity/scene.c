@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/parity/scene.c: see scene.h.
+ *
+ * Guarantees of this file: whatever fails here ends the test process with a sentence.
+ */
+#include "tests/parity/scene.h"
+
+#include <string.h>
+
+struct test_daemon xpurtd;
+
+void scene_start(void)
+{
+    test_daemon_start_gated(&xpurtd);
+}
+
+void scene_stop(void)
+{
+    test_require(test_daemon_stop(&xpurtd) == 0, "the daemon ended badly");
+}
+
+xpurt_stream *stream_on(int device)
+{
+    xpurt_stream *stream;
+
+    test_ok(xpurt_stream_create_with_priority(device, 0, &stream));
+    return stream;
+}
+
+xpurt_event *event_with(unsigned flags)
+{
+    xpurt_event *event;
+
+    test_ok(xpurt_event_create(flags, &event));
+    return event;
+}
+
+unsigned char *memory_on(int device, size_t size)
+{
+    int before = xpurt_get_device();
+    void *memory;
+
+    test_ok(xpurt_set_device(device));
+    test_ok(xpurt_malloc(&memory, size));
+    test_ok(xpurt_set_device(before));
+    return memory;
+}
+
+void occupy(xpurt_stream *stream)
+{
+    int device;
+
+    test_ok(xpurt_stream_get_device(stream, &device));
+    test_ok(xpurt_memset_async(memory_on(device, 64), 1, 64, stream));
+}
+
+bool stream_done(xpurt_stream *stream)
+{
+    xpurt_result r = xpurt_stream_query(stream);
+
+    test_require(r == XPURT_SUCCESS || r == XPURT_NOT_READY, "%s", xpurt_last_error());
+    return r == XPURT_SUCCESS;
+}
+
+uint64_t stream_id_of(xpurt_stream *stream)
+{
+    uint64_t id;
+
+    test_ok(xpurt_stream_get_id(stream, &id));
+    return id;
+}
+
+xpurt_stream *current_on(int device)
+{
+    xpurt_stream *stream;
+
+    test_ok(xpurt_stream_get_current(device, &stream));
+    return stream;
+}
+
+xpurt_stream *default_on(int device)
+{
+    xpurt_stream *stream;
+
+    test_ok(xpurt_stream_get_default(device, &stream));
+    return stream;
+}
+
+xpurt_stream *pooled_on(int device, int priority)
+{
+    xpurt_stream *stream;
+
+    test_ok(xpurt_stream_get_from_pool(device, priority, &stream));
+    return stream;
+}
+
+void event_send(int channel, xpurt_event *event)
+{
+    xpurt_event_handle handle;
+
+    test_ok(xpurt_event_get_ipc_handle(event, &handle));
+    test_send(channel, &handle, sizeof(handle));
+}
+
+xpurt_event *event_receive(int channel)
+{
+    xpurt_event_handle handle;
+    xpurt_event *event;
+
+    test_receive(channel, &handle, sizeof(handle));
+    test_ok(xpurt_event_open_ipc_handle(&handle, &event));
+    return event;
+}
+
+bool said(const char *text)
+{
+    return strstr(xpurt_last_error(), text) != NULL;
+}

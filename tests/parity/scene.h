@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/parity/scene.h: what the tests of parity rows begin with. Two software devices, and fills
+ * (occupy) that are not done before the gate is open. */
+#pragma once
+
+#include "tests/support/daemon.h"
+#include "tests/support/peer.h"
+
+#include <xpurt/xpurt.h>
+
+extern struct test_daemon xpurtd;
+
+void scene_start(void);
+void scene_stop(void);
+
+/* @p device: negative: the current one. */
+xpurt_stream *stream_on(int device);
+xpurt_event *event_with(unsigned flags);
+unsigned char *memory_on(int device, size_t size);
+
+/* Work that is not done before the gate is open. */
+void occupy(xpurt_stream *stream);
+
+/* Whether the stream is done with what it was given. */
+bool stream_done(xpurt_stream *stream);
+
+uint64_t stream_id_of(xpurt_stream *stream);
+xpurt_stream *current_on(int device);
+xpurt_stream *default_on(int device);
+xpurt_stream *pooled_on(int device, int priority);
+
+/* Hand an event to another process, and take one. */
+void event_send(int channel, xpurt_event *event);
+xpurt_event *event_receive(int channel);
+
+/* Whether the last error of the thread mentions @p text. */
+bool said(const char *text);
