@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/child.h: the other processes of a row. Start them before the first call into xpurt. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child {
+    pid_t pid;                          /* 0: not running */
+    int socket;                         /* to it */
+};
+
+#define CHILD_NULL { .socket = -1 }
+
+/* Fork; the child runs @p run with its end of a socket pair, and ends. 0, or < 0: row_fail(). */
+int child_start(struct child *child, int (*run)(int socket));
+
+/* The same with a fresh process: this program as `--as ROLE`, its end of the pair being its standard
+ * input. @p environment_entry: "NAME=value" to add, or NULL. */
+int child_execute(struct child *child, const char *role, char *environment_entry);
+
+/* What the roles of child_execute() run: 0, or < 0 after saying why on standard error. */
+int role_client(void);                  /* clients.c */
+int role_first_record(void);            /* process.c */
+int role_level_zero(void);              /* level_zero.c */
+
+/* Ends the child wherever it is. Fine for one that does not run. */
+void child_stop(struct child *child);
+
+/* All of the bytes, or < 0: row_fail(). */
+int tell_bytes(int socket, const void *bytes, size_t size);
+int hear_bytes(int socket, void *bytes, size_t size);
+
+/* Zeroed memory that children share; NULL: row_fail(). */
+void *shared_memory(size_t size);
+
+/* A number in shared memory that one process raises and another waits for. */
+struct turn {
+    _Atomic uint32_t number;
+    _Atomic uint32_t sleepers;
+};
+
+void turn_set(struct turn *turn, uint32_t number);
+
+/* Until the number is @p number. Gives way to whoever has work for @p patience_ns, then sleeps.
+ * < 0 when the row has failed meanwhile. */
+int turn_await(struct turn *turn, uint32_t number, uint64_t patience_ns);
+
+/* Sleeps until *word differs from @p seen; may return early. */
+void word_sleep(_Atomic uint32_t *word, uint32_t seen);
+void word_wake(_Atomic uint32_t *word);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/handoff.c: rows about hand-offs from host to host: record in one process, wait in another.
+ *
+ * The producer records an event; the consumer, which opened it, waits for it. Waiting captures the
+ * record there is, so the consumer must not look before the producer has recorded: the producer
+ * counts its records in shared memory, which the consumer watches or sleeps on. That is part of what
+ * is timed.
+ */
+#include "bench/child.h"
+#include "bench/clock.h"
+#include "bench/peers.h"
+#include "bench/record.h"
+#include "bench/row.h"
+#include "bench/samples.h"
+
+#define PATIENCE_NS 50000
+
+static struct child consumer = CHILD_NULL;
+static xpurt_stream *stream;
+static xpurt_event *event;
+
+static struct {
+    struct turn recorded;               /* by the producer */
+    struct turn awaited;                /* by the consumer */
+    _Atomic uint64_t patience_ns;       /* how long either watches the other before it sleeps */
+    _Atomic uint64_t returned_ns;       /* when the consumer's wait was over */
+} *shared;
+
+static int consume(int socket)
+{
+    xpurt_event_handle handle;
+
+    if (hear_bytes(socket, &handle, sizeof(handle)) < 0)
+        return -1;
+    TRY(xpurt_event_open_ipc_handle(&handle, &event));
+    for (uint32_t n = 1;; n++) {
+        if (turn_await(&shared->recorded, n, shared->patience_ns) < 0)
+            return -1;
+        TRY(xpurt_event_synchronize(event));
+        atomic_store(&shared->returned_ns, now_ns());
+        turn_set(&shared->awaited, n);
+    }
+}
+
+static int open_handoff(uint64_t patience_ns)
+{
+    xpurt_event_handle handle;
+
+    shared = shared_memory(sizeof(*shared));
+    if (!shared || peer_echo_open() < 0)
+        return -1;
+    shared->patience_ns = patience_ns;
+    if (child_start(&consumer, consume) < 0)
+        return -1;
+    TRY(xpurt_stream_create(&stream));
+    TRY(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &event));
+    TRY(xpurt_event_get_ipc_handle(event, &handle));
+    return tell_bytes(consumer.socket, &handle, sizeof(handle));
+}
+
+static int open_active(void)
+{
+    return open_handoff(PATIENCE_NS);
+}
+
+static int open_asleep(void)
+{
+    return open_handoff(0);
+}
+
+static void close_handoff(void)
+{
+    child_stop(&consumer);
+    peer_echo_close();
+}
+
+/* One hand-off; the time from before the record to after the wait. */
+static int hand_off(double *ret_ns)
+{
+    uint32_t n = atomic_load(&shared->recorded.number) + 1;
+    uint64_t begin = now_ns();
+
+    TRY(xpurt_event_record(event, stream));
+    turn_set(&shared->recorded, n);
+    if (turn_await(&shared->awaited, n, shared->patience_ns) < 0)
+        return -1;
+    *ret_ns = (double)(atomic_load(&shared->returned_ns) - begin);
+    return 0;
+}
+
+static int measure_handoff(uint64_t pause_ns, double seconds, double *ret_ns)
+{
+    struct samples samples = SAMPLES_NULL;
+    uint64_t end = deadline_ns(seconds);
+    int r;
+
+    do {
+        double value = 0;
+
+        if (pause_ns)
+            sleep_ns(pause_ns);
+        r = hand_off(&value);
+        samples_add(&samples, value);
+    } while (r == 0 && now_ns() < end);
+    *ret_ns = samples_quantile(&samples, 0.5);
+    row_note("99 of 100 hand-offs within %.1f us", samples_quantile(&samples, 0.99) / 1e3);
+    samples_deinit(&samples);
+    return r;
+}
+
+static int measure_active(double seconds, double *ret_ns)
+{
+    return measure_handoff(0, seconds, ret_ns);
+}
+
+static int measure_asleep(double seconds, double *ret_ns)
+{
+    return measure_handoff(ASLEEP_NS, seconds, ret_ns);
+}
+
+const struct row handoff_rows[] = {
+    {
+        .name = "handoff-active",
+        .what = "record in one process until a wait returns in another, both busy",
+        .unit = "ns",
+        .open = open_active,
+        .close = close_handoff,
+        .sides = { { "xpurt", measure_active },
+                   { "Unix socket, round trip", peer_socket, AIM(0.25) },
+                   { "futex, round trip", peer_futex } },
+    },
+    {
+        .name = "handoff-asleep",
+        .what = "the same when all had gone to sleep",
+        .unit = "ns",
+        .open = open_asleep,
+        .close = close_handoff,
+        .sides = { { "xpurt", measure_asleep },
+                   { "Unix socket, round trip", peer_socket_asleep, AIM(1.3) },
+                   { "futex, round trip", peer_futex_asleep } },
+    },
+    { 0 },
+};

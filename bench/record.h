@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/record.h: what rows and peers about recording have in common. */
+#pragma once
+
+/* Calls timed at a time: few enough that no socket is full, so that the caller's cost is measured
+ * and not the reader's speed. */
+#define RECORD_BURST 64
+
+/* Bytes of a frame with one Record: header 8, command 2, body 2, stream 2, value 5. */
+#define RECORD_FRAME_SIZE 19
+
+/* A pause after which everybody who can sleep does. */
+#define ASLEEP_NS 1000000
