@@ -3,8 +3,8 @@
  *
  * Guarantees of this file:
  *   - arrays the application passes are read before the append returns, never later;
- *   - what a CPU has no use for (scopes, memory ranges, prefetch, advice) is checked and then ignored:
- *     its caches are coherent.
+ *   - what a CPU has no use for (scopes, memory ranges, prefetch, advice) is checked and then
+ *     ignored: its caches are coherent.
  */
 #include "event.h"
 #include "list.h"
@@ -25,18 +25,19 @@ static const struct operation barrier = {
 ze_result_t append_barrier(ze_command_list_handle_t list, ze_event_handle_t signal,
                            uint32_t wait_count, ze_event_handle_t *waits)
 {
-    struct command command = {.operation = &barrier};
+    struct command command = { .operation = &barrier };
 
     ENTER(zeCommandListAppendBarrier);
     REQUIRE_HANDLE(list);
     return list_append(list, &command, signal, wait_count, waits);
 }
 
-ze_result_t append_ranges_barrier(ze_command_list_handle_t list, uint32_t count, const size_t *sizes,
-                                  const void **ranges, ze_event_handle_t signal,
-                                  uint32_t wait_count, ze_event_handle_t *waits)
+ze_result_t append_ranges_barrier(ze_command_list_handle_t list, uint32_t count,
+                                  const size_t *sizes, const void **ranges,
+                                  ze_event_handle_t signal, uint32_t wait_count,
+                                  ze_event_handle_t *waits)
 {
-    struct command command = {.operation = &barrier};
+    struct command command = { .operation = &barrier };
 
     ENTER(zeCommandListAppendMemoryRangesBarrier);
     REQUIRE_HANDLE(list);
@@ -53,7 +54,7 @@ ze_result_t append_signal_event(ze_command_list_handle_t list, ze_event_handle_t
         .size = sizeof(struct command),
         .run = barrier_run,
     };
-    struct command command = {.operation = &signal};
+    struct command command = { .operation = &signal };
 
     ENTER(zeCommandListAppendSignalEvent);
     REQUIRE_HANDLE(list && event);
@@ -68,7 +69,7 @@ ze_result_t append_wait_on_events(ze_command_list_handle_t list, uint32_t count,
         .size = sizeof(struct command),
         .run = barrier_run,
     };
-    struct command command = {.operation = &wait};
+    struct command command = { .operation = &wait };
 
     ENTER(zeCommandListAppendWaitOnEvents);
     REQUIRE_HANDLE(list);
@@ -106,7 +107,7 @@ ze_result_t append_event_reset(ze_command_list_handle_t list, ze_event_handle_t 
         .retain = reset_retain,
         .discard = reset_discard,
     };
-    struct reset command = {.head = {.operation = &reset}, .event = event};
+    struct reset command = { .head = { .operation = &reset }, .event = event };
 
     ENTER(zeCommandListAppendEventReset);
     REQUIRE_HANDLE(list && event);
@@ -133,7 +134,7 @@ ze_result_t append_write_global_timestamp(ze_command_list_handle_t list, uint64_
         .size = sizeof(struct stamp),
         .run = stamp_run,
     };
-    struct stamp command = {.head = {.operation = &stamp}, .destination = destination};
+    struct stamp command = { .head = { .operation = &stamp }, .destination = destination };
 
     ENTER(zeCommandListAppendWriteGlobalTimestamp);
     REQUIRE_HANDLE(list);
@@ -200,7 +201,7 @@ ze_result_t append_query_kernel_timestamps(ze_command_list_handle_t list, uint32
         .discard = query_discard,
     };
     _cleanup_(freep) struct queried *queried = NULL;
-    struct query command = {.head = {.operation = &operation}, .count = count};
+    struct query command = { .head = { .operation = &operation }, .count = count };
 
     ENTER(zeCommandListAppendQueryKernelTimestamps);
     REQUIRE_HANDLE(list);
@@ -213,8 +214,9 @@ ze_result_t append_query_kernel_timestamps(ze_command_list_handle_t list, uint32
     REQUIRE(queried, OUT_OF_HOST_MEMORY);
     for (uint32_t i = 0; i < count; i++)
         queried[i] = (struct queried){
-            events[i], (char *)destination +
-                           (offsets ? offsets[i] : i * sizeof(ze_kernel_timestamp_result_t))};
+            events[i],
+            (char *)destination + (offsets ? offsets[i] : i * sizeof(ze_kernel_timestamp_result_t))
+        };
     return list_append(list, &command.head, signal, wait_count, waits);
 }
 
@@ -230,7 +232,7 @@ ze_result_t append_memory_prefetch(ze_command_list_handle_t list, const void *po
 ze_result_t append_mem_advise(ze_command_list_handle_t list, ze_device_handle_t device,
                               const void *pointer, size_t size, ze_memory_advice_t advice)
 {
-    const unsigned last = 9;    /* CLEAR_SYSTEM_MEMORY_PREFERRED_LOCATION of newer headers */
+    const unsigned last = 9; /* CLEAR_SYSTEM_MEMORY_PREFERRED_LOCATION of newer headers */
 
     ENTER(zeCommandListAppendMemAdvise);
     REQUIRE_HANDLE(list && device);

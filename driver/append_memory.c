@@ -35,7 +35,7 @@ static ze_result_t append_copy(ze_command_list_handle_t list, void *destination,
         .run = copy_run,
     };
     struct copy command = {
-        .head = {.operation = &operation, .weight = size},
+        .head = { .operation = &operation, .weight = size },
         .destination = destination,
         .source = source,
         .size = size,
@@ -117,7 +117,7 @@ static ze_result_t append_fill(ze_command_list_handle_t list, void *pointer, con
     REQUIRE_HANDLE(list);
     REQUIRE_POINTER(pointer && pattern);
     REQUIRE(is_power_of_two(pattern_size) && pattern_size <= FILL_PATTERN_MAX, INVALID_SIZE);
-    command.head = (struct command){.operation = &operation, .weight = size};
+    command.head = (struct command){ .operation = &operation, .weight = size };
     command.destination = pointer;
     command.size = size;
     command.pattern_size = (uint32_t)pattern_size;
@@ -134,9 +134,10 @@ ze_result_t append_memory_fill(ze_command_list_handle_t list, void *pointer, con
 }
 
 ze_result_t append_memory_fill_with_parameters(ze_command_list_handle_t list, void *pointer,
-                                               const void *pattern, size_t pattern_size, size_t size,
-                                               const void *next, ze_event_handle_t signal,
-                                               uint32_t wait_count, ze_event_handle_t *waits)
+                                               const void *pattern, size_t pattern_size,
+                                               size_t size, const void *next,
+                                               ze_event_handle_t signal, uint32_t wait_count,
+                                               ze_event_handle_t *waits)
 {
     ENTER(zeCommandListAppendMemoryFillWithParameters);
     (void)next;
@@ -176,7 +177,7 @@ static void region_run(struct command *command)
 static struct box box_of(const void *base, const ze_copy_region_t *region, uint32_t pitch,
                          uint32_t slice)
 {
-    struct box box = {.base = (char *)(uintptr_t)base, .region = *region};
+    struct box box = { .base = (char *)(uintptr_t)base, .region = *region };
 
     if (box.region.height == 0)
         box.region.height = 1;
@@ -213,7 +214,7 @@ ze_result_t append_memory_copy_region(ze_command_list_handle_t list, void *desti
         .size = sizeof(struct region),
         .run = region_run,
     };
-    struct region command = {.head = {.operation = &operation}};
+    struct region command = { .head = { .operation = &operation } };
     const ze_copy_region_t *to = &command.destination.region, *from = &command.source.region;
 
     ENTER(zeCommandListAppendMemoryCopyRegion);

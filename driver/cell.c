@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define BUCKETS 256
-#define SPINS 64              /* pauses, about 3 us: less than going to sleep and being woken */
-#define LOST_SLICE 5000000u   /* ns between two looks at a device that faults may take away */
+#define SPINS 64            /* pauses, about 3 us: less than going to sleep and being woken */
+#define LOST_SLICE 5000000u /* ns between two looks at a device that faults may take away */
 
 struct bucket {
     pthread_mutex_t lock;
@@ -94,16 +94,15 @@ static void wake_all(struct waiter *woken)
 
     for (; woken; woken = next) {
         next = woken->next;
-        woken->wake(woken);
+        woken->wake(woken, !next);
     }
 }
 
-static void unpark(struct cell *cell, uint64_t value, struct doorbell *bell)
+/* Takes out those whom @p value satisfies; the bucket is locked. */
+static struct waiter *take_reached(struct bucket *bucket, const struct cell *cell, uint64_t value)
 {
-    struct bucket *bucket = bucket_of(cell, bell);
-    struct waiter *waiter, *next, *woken = NULL, **tail = &woken;
+    struct waiter *waiter, *next, *taken = NULL, **tail = &taken;
 
-    pthread_mutex_lock(&bucket->lock);
     for (waiter = bucket->head; waiter; waiter = next) {
         next = waiter->next;
         if (waiter->cell != cell || value < waiter->target)
@@ -113,8 +112,7 @@ static void unpark(struct cell *cell, uint64_t value, struct doorbell *bell)
         *tail = waiter;
         tail = &waiter->next;
     }
-    pthread_mutex_unlock(&bucket->lock);
-    wake_all(woken);
+    return taken;
 }
 
 static long futex(void *word, int operation, uint32_t value, const struct timespec *deadline)
@@ -128,19 +126,42 @@ static uint32_t *cell_word(struct cell *cell)
     return (uint32_t *)&cell->value + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
 }
 
-void cell_wake(struct cell *cell, uint64_t value, struct doorbell *bell)
+/* Wakes the threads that sleep here, and the other processes whose queues are parked. */
+static void wake_sleepers(struct cell *cell, struct doorbell *bell)
 {
-    int private = bell ? 0 : FUTEX_PRIVATE_FLAG;
-
     if (atomic_load(&cell->sleepers))
-        futex(cell_word(cell), FUTEX_WAKE | private, INT_MAX, NULL);
-    if (!atomic_load(&cell->parked))
-        return;
-    if (bell) {
+        futex(cell_word(cell), FUTEX_WAKE | (bell ? 0 : FUTEX_PRIVATE_FLAG), INT_MAX, NULL);
+    if (bell && atomic_load(&cell->parked)) {
         atomic_fetch_add(&bell->rings, 1);
         futex(&bell->rings, FUTEX_WAKE, INT_MAX, NULL);
     }
-    unpark(cell, value, bell);
+}
+
+/* The value changes under the lock, so that exactly those wake who were parked before. */
+void cell_store_parked(struct cell *cell, uint64_t value, struct doorbell *bell)
+{
+    struct bucket *bucket = bucket_of(cell, bell);
+    struct waiter *woken;
+
+    pthread_mutex_lock(&bucket->lock);
+    atomic_store(&cell->value, value);
+    woken = take_reached(bucket, cell, value);
+    pthread_mutex_unlock(&bucket->lock);
+    wake_sleepers(cell, bell);
+    wake_all(woken);
+}
+
+/* Somebody began to wait while the value was set. Whether it still is may have changed since. */
+void cell_wake(struct cell *cell, struct doorbell *bell)
+{
+    struct bucket *bucket = bucket_of(cell, bell);
+    struct waiter *woken;
+
+    pthread_mutex_lock(&bucket->lock);
+    woken = take_reached(bucket, cell, atomic_load(&cell->value));
+    pthread_mutex_unlock(&bucket->lock);
+    wake_sleepers(cell, bell);
+    wake_all(woken);
 }
 
 size_t cell_rescan_shared(struct listened *bells, size_t size, bool *ret_more)
@@ -156,9 +177,9 @@ size_t cell_rescan_shared(struct listened *bells, size_t size, bool *ret_more)
             next = waiter->next;
             for (i = 0; i < count && bells[i].bell != waiter->bell; i++)
                 ;
-            if (i == count && count < size)     /* the rings are read before the value */
-                bells[count++] = (struct listened){waiter->bell,
-                                                   atomic_load(&waiter->bell->rings)};
+            if (i == count && count < size) /* the rings are read before the value */
+                bells[count++] =
+                    (struct listened){ waiter->bell, atomic_load(&waiter->bell->rings) };
             *ret_more |= i == size;
             if (atomic_load(&waiter->cell->value) < waiter->target)
                 continue;
@@ -173,15 +194,6 @@ size_t cell_rescan_shared(struct listened *bells, size_t size, bool *ret_more)
     return count;
 }
 
-static void spin_pause(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static bool spin(struct cell *cell, uint64_t target)
 {
     for (int i = 0; i < SPINS; i++) {
@@ -194,7 +206,7 @@ static bool spin(struct cell *cell, uint64_t target)
 
 static struct timespec timespec_of(uint64_t ns)
 {
-    return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    return (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 }
 
 ze_result_t cell_wait(struct cell *cell, uint64_t target, struct doorbell *bell, uint64_t timeout,

@@ -10,8 +10,8 @@
 /* Lives in private memory, or in an event pool shared by several processes. */
 struct cell {
     _Atomic uint64_t value;
-    _Atomic uint32_t sleepers; /* host threads in futex waits, all processes */
-    _Atomic uint32_t parked;   /* waiting queues, all processes */
+    _Atomic uint32_t sleepers;          /* host threads in futex waits, all processes */
+    _Atomic uint32_t parked;            /* waiting queues, all processes */
 };
 
 /* One per shared pool: rung after a cell changed for which a queue of some process is parked. */
@@ -20,10 +20,10 @@ struct doorbell {
 };
 
 struct waiter {
-    struct cell *cell;     /* borrowed: whoever parks keeps it mapped until woken */
+    struct cell *cell;                  /* borrowed: whoever parks keeps it mapped until woken */
     uint64_t target;
-    struct doorbell *bell; /* NULL for a private cell */
-    void (*wake)(struct waiter *waiter);
+    struct doorbell *bell;                          /* NULL for a private cell */
+    void (*wake)(struct waiter *waiter, bool last); /* last: of those woken together */
     struct waiter *next, **link;
 };
 
@@ -32,16 +32,21 @@ static inline bool cell_reached(const struct cell *cell, uint64_t target)
     return atomic_load_explicit(&cell->value, memory_order_acquire) >= target;
 }
 
-void cell_wake(struct cell *cell, uint64_t value, struct doorbell *bell);
+void cell_store_parked(struct cell *cell, uint64_t value, struct doorbell *bell);
+void cell_wake(struct cell *cell, struct doorbell *bell);
 
-/* Sets the value and wakes whoever waits for it. Waiters that are parked here are satisfied even
- * when somebody resets the cell before they run. */
+/* Sets the value and wakes whoever waits for it. Who was parked here before is satisfied even when
+ * somebody resets the cell before he runs; who parks after such a reset is not. */
 static inline void cell_store(struct cell *cell, uint64_t value, struct doorbell *bell)
 {
+    if (UNLIKELY(atomic_load_explicit(&cell->parked, memory_order_seq_cst))) {
+        cell_store_parked(cell, value, bell);
+        return;
+    }
     atomic_store_explicit(&cell->value, value, memory_order_seq_cst);
     if (UNLIKELY(atomic_load_explicit(&cell->sleepers, memory_order_seq_cst) |
                  atomic_load_explicit(&cell->parked, memory_order_seq_cst)))
-        cell_wake(cell, value, bell);
+        cell_wake(cell, bell);
 }
 
 /* False: already reached, the waiter is not used. True: wake() is called exactly once, from any

@@ -114,7 +114,8 @@ bool command_await(const struct command *command, struct queue *queue)
     return true;
 }
 
-enum command_step command_step(struct command *command, struct queue *queue, uint64_t base, bool any)
+enum command_step command_step(struct command *command, struct queue *queue, uint64_t base,
+                               bool any)
 {
     if (command->operation->step)
         return command->operation->step(command, queue, base, any);

@@ -17,8 +17,8 @@ struct wait {
     struct cell *cell;
     uint64_t target;
     struct doorbell *bell;
-    ze_event_handle_t event;     /* a reference */
-    struct timeline *timeline;   /* a reference: what a counter-based event stood for; or NULL */
+    ze_event_handle_t event;   /* a reference */
+    struct timeline *timeline; /* a reference: what a counter-based event stood for; or NULL */
 };
 
 struct command {
@@ -26,20 +26,20 @@ struct command {
     const struct operation *operation;
     struct wait *waits;
     uint32_t wait_count;
-    ze_event_handle_t signal;    /* a reference once copied; NULL: none */
-    struct timeline *timeline;   /* a reference once copied: where a counter-based signal counts */
-    uint64_t value;              /* ... and to which value */
-    uint64_t weight;             /* bytes moved: short commands run in the caller */
+    ze_event_handle_t signal;  /* a reference once copied; NULL: none */
+    struct timeline *timeline; /* a reference once copied: where a counter-based signal counts */
+    uint64_t value;            /* ... and to which value */
+    uint64_t weight;           /* bytes moved: short commands run in the caller */
 };
 
 struct operation {
-    const char *name;            /* for ZE_SOFT_FAULT */
-    size_t size;                 /* of the command with its own fields */
+    const char *name;                   /* for ZE_SOFT_FAULT */
+    size_t size;                        /* of the command with its own fields */
     void (*run)(struct command *command);
     enum command_step (*step)(struct command *command, struct queue *queue, uint64_t base,
-                              bool any);          /* instead of waits and run; or NULL */
-    bool (*retain)(struct command *copy);     /* what the fields refer to; or NULL. False: no memory */
-    void (*discard)(struct command *copy);    /* undoes it; or NULL */
+                              bool any);   /* instead of waits and run; or NULL */
+    bool (*retain)(struct command *copy);  /* what the fields refer to; or NULL. False: no memory */
+    void (*discard)(struct command *copy); /* undoes it; or NULL */
 };
 
 /* The heap copy of a command, with the waits captured now. NULL: no memory. */
@@ -54,11 +54,12 @@ void command_free(struct command *command);
 void command_run(struct command *command, ze_device_handle_t device, uint64_t base);
 
 /* Takes the first command of an owned queue as far as it goes. */
-enum command_step command_step(struct command *command, struct queue *queue, uint64_t base, bool any);
+enum command_step command_step(struct command *command, struct queue *queue, uint64_t base,
+                               bool any);
 /* The waiting part of it. False: parked, and the queue is not the caller's any more. */
 bool command_await(const struct command *command, struct queue *queue);
 
-#define COMMAND_WEIGHT 64u   /* what a command counts in a list, whatever it does */
+#define COMMAND_WEIGHT 64u              /* what a command counts in a list, whatever it does */
 
 static inline bool command_is_short(const struct command *command)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* context.c: contexts. All contexts share one address space, for the device is the process itself; a
- * context only says which devices may be named together with it.
+/* context.c: contexts. All contexts share one address space, for the device is the process itself;
+ * a context only says which devices may be named together with it.
  */
 #include "ddi.h"
 #include "device.h"
@@ -19,7 +19,7 @@ static ze_result_t context_new(ze_driver_handle_t driver, const ze_context_desc_
                                ze_context_handle_t *ret_context)
 {
     uint32_t mask = (uint32_t)((UINT64_C(1) << driver->device_count) - 1);
-    struct _ze_context_handle_t all = {driver, mask};
+    struct _ze_context_handle_t all = { driver, mask };
     ze_context_handle_t context;
 
     REQUIRE(desc->flags <= 0x1, INVALID_ENUMERATION);
@@ -32,7 +32,7 @@ static ze_result_t context_new(ze_driver_handle_t driver, const ze_context_desc_
     }
     context = malloc(sizeof(*context));
     REQUIRE(context, OUT_OF_HOST_MEMORY);
-    *context = (struct _ze_context_handle_t){driver, mask};
+    *context = (struct _ze_context_handle_t){ driver, mask };
     *ret_context = context;
     return ZE_RESULT_SUCCESS;
 }
@@ -109,12 +109,12 @@ static ze_result_t context_evict(ze_context_handle_t context, ze_device_handle_t
     return check_resident(context, device, pointer, size);
 }
 
-const struct ddi_table context_table = DDI_TABLE(
-    DDI(ze_context_dditable_t, pfnCreate, 0, context_create),
-    DDI(ze_context_dditable_t, pfnDestroy, 0, context_destroy),
-    DDI(ze_context_dditable_t, pfnGetStatus, 0, context_get_status),
-    DDI(ze_context_dditable_t, pfnSystemBarrier, 0, context_system_barrier),
-    DDI(ze_context_dditable_t, pfnMakeMemoryResident, 0, context_make_resident),
-    DDI(ze_context_dditable_t, pfnEvictMemory, 0, context_evict),
-    DDI_UNSUPPORTED(6, 0), DDI_UNSUPPORTED(7, 0), /* images */
-    DDI(ze_context_dditable_t, pfnCreateEx, 1, context_create_ex));
+const struct ddi_table context_table =
+    DDI_TABLE(DDI(ze_context_dditable_t, pfnCreate, 0, context_create),
+              DDI(ze_context_dditable_t, pfnDestroy, 0, context_destroy),
+              DDI(ze_context_dditable_t, pfnGetStatus, 0, context_get_status),
+              DDI(ze_context_dditable_t, pfnSystemBarrier, 0, context_system_barrier),
+              DDI(ze_context_dditable_t, pfnMakeMemoryResident, 0, context_make_resident),
+              DDI(ze_context_dditable_t, pfnEvictMemory, 0, context_evict), DDI_UNSUPPORTED(6, 0),
+              DDI_UNSUPPORTED(7, 0),    /* images */
+              DDI(ze_context_dditable_t, pfnCreateEx, 1, context_create_ex));

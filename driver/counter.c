@@ -16,19 +16,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STAMPS (NEWER_EVENT_COUNTER_BASED_FLAG_DEVICE_TIMESTAMP | \
-                NEWER_EVENT_COUNTER_BASED_FLAG_HOST_TIMESTAMP)
+#define STAMPS \
+    (NEWER_EVENT_COUNTER_BASED_FLAG_DEVICE_TIMESTAMP | \
+     NEWER_EVENT_COUNTER_BASED_FLAG_HOST_TIMESTAMP)
 
 struct counter {
     pthread_mutex_t lock;
-    struct timeline *timeline;       /* a reference; NULL: born, complete */
+    struct timeline *timeline;          /* a reference; NULL: born, complete */
     uint64_t value;
-    uint64_t start, end;             /* of the last completion that was timed */
+    uint64_t start, end;                /* of the last completion that was timed */
     uint32_t flags;
     bool imported;
 };
 
-static struct cell complete;         /* what an event stands for before its first signal */
+static struct cell complete;            /* what an event stands for before its first signal */
 
 static struct timeline *timeline_alloc(void)
 {
@@ -44,8 +45,7 @@ static struct timeline *timeline_alloc(void)
 
 static bool timeline_map(struct timeline *timeline)
 {
-    void *memory =
-        mmap(NULL, SOFT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, timeline->fd, 0);
+    void *memory = mmap(NULL, SOFT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, timeline->fd, 0);
 
     if (memory == MAP_FAILED)
         return false;
@@ -124,8 +124,8 @@ void counter_capture(ze_event_handle_t event, struct wait *ret_wait)
 
     pthread_mutex_lock(&counter->lock);
     timeline = counter->timeline;
-    *ret_wait = (struct wait){timeline ? timeline->cell : &complete, counter->value,
-                              timeline ? timeline->bell : NULL, event, timeline};
+    *ret_wait = (struct wait){ timeline ? timeline->cell : &complete, counter->value,
+                               timeline ? timeline->bell : NULL, event, timeline };
     if (timeline)
         timeline_ref(timeline);
     pthread_mutex_unlock(&counter->lock);
@@ -174,12 +174,12 @@ static ze_event_handle_t counter_event_new(uint32_t flags)
 ze_result_t counter_create_in_pool(ze_event_pool_handle_t pool, const ze_event_desc_t *desc,
                                    ze_event_handle_t *ret_event)
 {
-    uint32_t flags = NEWER_EVENT_COUNTER_BASED_FLAG_IMMEDIATE |
-                     NEWER_EVENT_COUNTER_BASED_FLAG_NON_IMMEDIATE;
+    uint32_t flags =
+        NEWER_EVENT_COUNTER_BASED_FLAG_IMMEDIATE | NEWER_EVENT_COUNTER_BASED_FLAG_NON_IMMEDIATE;
     ze_event_handle_t event;
 
-    if (pool->flags & (ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP |
-                       NEWER_EVENT_POOL_FLAG_KERNEL_MAPPED_TIMESTAMP))
+    if (pool->flags &
+        (ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP | NEWER_EVENT_POOL_FLAG_KERNEL_MAPPED_TIMESTAMP))
         flags |= NEWER_EVENT_COUNTER_BASED_FLAG_DEVICE_TIMESTAMP;
     if (pool->flags & ZE_EVENT_POOL_FLAG_IPC)
         flags |= NEWER_EVENT_COUNTER_BASED_FLAG_IPC;
@@ -194,7 +194,8 @@ ze_result_t counter_create_in_pool(ze_event_pool_handle_t pool, const ze_event_d
 }
 
 ze_result_t counter_create(ze_context_handle_t context, ze_device_handle_t device,
-                           const newer_event_counter_based_desc_t *desc, ze_event_handle_t *ret_event)
+                           const newer_event_counter_based_desc_t *desc,
+                           ze_event_handle_t *ret_event)
 {
     ze_event_handle_t event;
 
@@ -230,7 +231,7 @@ ze_result_t counter_get_ipc_handle(ze_event_handle_t event,
                 !event->counter->imported,
             INVALID_ARGUMENT);
     counter_capture(event, &wait);
-    if (!wait.timeline) {    /* never signalled: a timeline of its own says complete */
+    if (!wait.timeline) {               /* never signalled: a timeline of its own says complete */
         struct timeline *timeline = NULL;
         ze_result_t result = timeline_provide(&timeline, event);
 

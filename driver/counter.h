@@ -9,15 +9,15 @@
 
 struct timeline {
     _Atomic uint32_t refs;
-    uint64_t issued;                 /* the list's side; only the appending thread */
-    struct cell *cell;               /* its value: what is complete */
-    struct doorbell *bell;           /* NULL: private */
-    struct pool_header *header;      /* where the cell is; NULL: own_cell */
+    uint64_t issued;                    /* the list's side; only the appending thread */
+    struct cell *cell;                  /* its value: what is complete */
+    struct doorbell *bell;              /* NULL: private */
+    struct pool_header *header;         /* where the cell is; NULL: own_cell */
     int fd;
     struct cell own_cell;
 };
 
-struct counter;                      /* counter.c */
+struct counter;                         /* counter.c */
 
 void timeline_unref(struct timeline *timeline);
 static inline void timeline_ref(struct timeline *timeline)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* cpu.c: facts about the CPU, from /proc/cpuinfo and the C library. What cannot be found out is 0 or
- * "a CPU"; nothing here fails.
+/* cpu.c: facts about the CPU, from /proc/cpuinfo and the C library. What cannot be found out is 0
+ * or "a CPU"; nothing here fails.
  */
 #include "cpu.h"
 
@@ -44,8 +44,8 @@ static void read_line(char *line)
 
 static void read_caches(void)
 {
-    const int levels[CPU_CACHES] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE,
-                                    _SC_LEVEL3_CACHE_SIZE};
+    const int levels[CPU_CACHES] = { _SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE,
+                                     _SC_LEVEL3_CACHE_SIZE };
     long line = sysconf(_SC_LEVEL1_DCACHE_LINESIZE), size;
 
     if (line > 0)

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CPU_CACHES 3   /* levels */
+#define CPU_CACHES 3                    /* levels */
 
 const char *cpu_name(void);
 uint32_t cpu_clock_mhz(void);

@@ -28,11 +28,11 @@ static ze_result_t ddi_fill(ze_api_version_t version, ddi_function *slots,
     return ZE_RESULT_SUCCESS;
 }
 
-#define CORE_TABLE(Name, table_type, table)                                                \
-    GETTER ze_result_t ZE_APICALL zeGet##Name##ProcAddrTable(ze_api_version_t version,     \
-                                                             table_type *slots)            \
-    {                                                                                      \
-        return ddi_fill(version, (ddi_function *)(void *)slots, &table);                   \
+#define CORE_TABLE(Name, table_type, table) \
+    GETTER ze_result_t ZE_APICALL zeGet##Name##ProcAddrTable(ze_api_version_t version, \
+                                                             table_type *slots) \
+    { \
+        return ddi_fill(version, (ddi_function *)(void *)slots, &table); \
     }
 
 CORE_TABLE(Global, ze_global_dditable_t, global_table)
@@ -60,11 +60,11 @@ CORE_TABLE(FabricVertexExp, ze_fabric_vertex_exp_dditable_t, fabric_vertex_exp_t
 CORE_TABLE(FabricEdgeExp, ze_fabric_edge_exp_dditable_t, fabric_edge_exp_table)
 
 /* Getters that the headers of 1.4 do not declare, and those of tables that stay empty. */
-#define OTHER_TABLE(name, table)                                            \
+#define OTHER_TABLE(name, table) \
     GETTER ze_result_t ZE_APICALL name(ze_api_version_t version, void *slots); \
-    GETTER ze_result_t ZE_APICALL name(ze_api_version_t version, void *slots)  \
-    {                                                                       \
-        return ddi_fill(version, slots, table);                             \
+    GETTER ze_result_t ZE_APICALL name(ze_api_version_t version, void *slots) \
+    { \
+        return ddi_fill(version, slots, table); \
     }
 #define EMPTY_TOOLS(Name) OTHER_TABLE(zetGet##Name##ProcAddrTable, NULL)
 #define EMPTY_SYSMAN(Name) OTHER_TABLE(zesGet##Name##ProcAddrTable, NULL)
@@ -108,9 +108,9 @@ EMPTY_SYSMAN(Ras)
 EMPTY_SYSMAN(Diagnostics)
 
 static const struct ddi_table *const tables[] = {
-    &extension_table, &global_table,  &driver_table,           &device_table,
-    &event_table,     &mem_table,     &command_list_table,     &command_queue_table,
-    &event_pool_table, &kernel_table, &command_list_exp_table, &physical_mem_table,
+    &extension_table,  &global_table,    &driver_table,           &device_table,
+    &event_table,      &mem_table,       &command_list_table,     &command_queue_table,
+    &event_pool_table, &kernel_table,    &command_list_exp_table, &physical_mem_table,
     &kernel_exp_table, &event_exp_table,
 };
 

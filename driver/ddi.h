@@ -16,8 +16,8 @@ typedef void (*ddi_function)(void);
 
 struct ddi_entry {
     ddi_function function;
-    const char *name;       /* what zeDriverGetExtensionFunctionAddress finds; or NULL */
-    uint32_t minor;         /* since API 1.minor */
+    const char *name; /* what zeDriverGetExtensionFunctionAddress finds; or NULL */
+    uint32_t minor;   /* since API 1.minor */
 };
 
 struct ddi_table {
@@ -25,25 +25,29 @@ struct ddi_table {
     const struct ddi_entry *entries;
 };
 
-#define DDI_TABLE(...)                                                                   \
-    {                                                                                    \
-        sizeof((const struct ddi_entry[]){__VA_ARGS__}) / sizeof(struct ddi_entry),      \
-            (const struct ddi_entry[]){__VA_ARGS__}                                      \
+#define DDI_TABLE(...) \
+    { \
+        sizeof((const struct ddi_entry[]){ __VA_ARGS__ }) / sizeof(struct ddi_entry), \
+            (const struct ddi_entry[]) \
+        { \
+            __VA_ARGS__ \
+        } \
     }
 /* Does not compile when the function has not exactly the type of the member. */
-#define DDI(table, member, since, entry)                                                       \
-    [offsetof(table, member) / sizeof(void *)] = {                                             \
-        (ddi_function)_Generic(&(entry), __typeof__(((table *)0)->member): &(entry)), NULL, since}
+#define DDI(table, member, since, entry) \
+    [offsetof(table, member) / sizeof(void *)] = { \
+        (ddi_function) _Generic(&(entry), __typeof__(((table *)0)->member): &(entry)), NULL, since \
+    }
 #define DDI_NEWER(public_name, slot, since, entry) \
-    [slot] = {(ddi_function)(entry), public_name, since}
+    [slot] = { (ddi_function)(entry), public_name, since }
 
 /* For what the device cannot do: any arguments, always UNSUPPORTED_FEATURE. */
 ze_result_t ddi_unsupported(void);
-#define DDI_UNSUPPORTED(slot, since) [slot] = {(ddi_function)ddi_unsupported, NULL, since}
+#define DDI_UNSUPPORTED(slot, since) [slot] = { (ddi_function)ddi_unsupported, NULL, since }
 
 extern const struct ddi_table global_table, driver_table, device_table, device_exp_table,
     context_table, command_queue_table, command_list_table, command_list_exp_table, fence_table,
-    event_pool_table, event_table, event_exp_table, mem_table, mem_exp_table, physical_mem_table,
+    event_pool_table, event_table, event_exp_table, mem_table, physical_mem_table,
     virtual_mem_table, module_table, module_build_log_table, kernel_table, kernel_exp_table,
     image_table, image_exp_table, sampler_table, fabric_vertex_exp_table, fabric_edge_exp_table,
     extension_table;

@@ -4,8 +4,8 @@
  * Guarantees of this file:
  *   - every value is true of the CPU the process runs on, or of this driver; nothing is taken over
  *     from some graphics card;
- *   - all devices share the CPU and its memory; they differ in index, name, uuid and what is charged
- *     to them.
+ *   - all devices share the CPU and its memory; they differ in index, name, uuid and what is
+ *     charged to them.
  */
 #include "device.h"
 
@@ -16,9 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define GROUP_SIZE_MAX 4096u          /* work items; what the CPU runtime can run as one group */
+#define GROUP_SIZE_MAX 4096u            /* work items; what the CPU runtime can run as one group */
 #define GROUP_COUNT_MAX INT32_MAX
-#define LOCAL_MEMORY_BYTES (64u << 10) /* stays in a first or second level cache */
+#define LOCAL_MEMORY_BYTES (64u << 10)  /* stays in a first or second level cache */
 #define ARGUMENT_BYTES 1024u
 #define PRINTF_BYTES (1u << 20)
 
@@ -55,7 +55,7 @@ static ze_result_t device_get_root_device(ze_device_handle_t device, ze_device_h
     ENTER(zeDeviceGetRootDevice);
     REQUIRE_HANDLE(device);
     REQUIRE_POINTER(ret_root);
-    *ret_root = NULL;   /* it is one */
+    *ret_root = NULL;                   /* it is one */
     return ZE_RESULT_SUCCESS;
 }
 
@@ -141,7 +141,7 @@ static ze_result_t device_get_compute_properties(ze_device_handle_t device,
         .maxGroupCountZ = GROUP_COUNT_MAX,
         .maxSharedLocalMemory = LOCAL_MEMORY_BYTES,
         .numSubGroupSizes = 1,
-        .subGroupSizes = {1},
+        .subGroupSizes = { 1 },
     };
     return ZE_RESULT_SUCCESS;
 }
@@ -149,10 +149,9 @@ static ze_result_t device_get_compute_properties(ze_device_handle_t device,
 static ze_result_t device_get_module_properties(ze_device_handle_t device,
                                                 ze_device_module_properties_t *properties)
 {
-    const ze_device_fp_flags_t ieee = ZE_DEVICE_FP_FLAG_DENORM | ZE_DEVICE_FP_FLAG_INF_NAN |
-                                      ZE_DEVICE_FP_FLAG_ROUND_TO_NEAREST |
-                                      ZE_DEVICE_FP_FLAG_ROUND_TO_ZERO |
-                                      ZE_DEVICE_FP_FLAG_ROUND_TO_INF | ZE_DEVICE_FP_FLAG_FMA;
+    const ze_device_fp_flags_t ieee =
+        ZE_DEVICE_FP_FLAG_DENORM | ZE_DEVICE_FP_FLAG_INF_NAN | ZE_DEVICE_FP_FLAG_ROUND_TO_NEAREST |
+        ZE_DEVICE_FP_FLAG_ROUND_TO_ZERO | ZE_DEVICE_FP_FLAG_ROUND_TO_INF | ZE_DEVICE_FP_FLAG_FMA;
 
     ENTER(zeDeviceGetModuleProperties);
     REQUIRE_HANDLE(device);
@@ -166,7 +165,7 @@ static ze_result_t device_get_module_properties(ze_device_handle_t device,
         .fp64flags = ieee,
         .maxArgumentsSize = ARGUMENT_BYTES,
         .printfBufferSize = PRINTF_BYTES,
-        .nativeKernelSupported = {.id = "ze-soft-native"},
+        .nativeKernelSupported = { .id = "ze-soft-native" },
     };
     return ZE_RESULT_SUCCESS;
 }
@@ -264,8 +263,8 @@ static ze_result_t device_get_cache_properties(ze_device_handle_t device, uint32
             return ZE_RESULT_SUCCESS;
     }
     for (uint32_t i = 0; properties && i < *count; i++) {
-        newer_device_cache_line_size_ext_t *line = chain_find(
-            properties[i].pNext, NEWER_STRUCTURE_TYPE_DEVICE_CACHELINE_SIZE_EXT);
+        newer_device_cache_line_size_ext_t *line =
+            chain_find(properties[i].pNext, NEWER_STRUCTURE_TYPE_DEVICE_CACHELINE_SIZE_EXT);
 
         properties[i].flags = 0;
         properties[i].cacheSize = sizes[i];
@@ -344,7 +343,9 @@ static ze_result_t device_get_global_timestamps(ze_device_handle_t device, uint6
 static ze_result_t device_get_vector_widths(ze_device_handle_t device, uint32_t *count,
                                             newer_device_vector_width_properties_ext_t *properties)
 {
-    static const uint32_t bytes[7] = {1, 2, 4, 8, 4, 8, 2}; /* char short int long float double half */
+    static const uint32_t bytes[7] = {
+        1, 2, 4, 8, 4, 8, 2
+    };                                  /* char short int long float double half */
     uint32_t width = cpu_simd_width() * 4;
     bool only_count;
 
@@ -391,13 +392,12 @@ const struct ddi_table device_table = DDI_TABLE(
     DEVICE(pfnGetImageProperties, 0, device_get_image_properties),
     DEVICE(pfnGetExternalMemoryProperties, 0, device_get_external_memory),
     DEVICE(pfnGetP2PProperties, 0, device_get_p2p),
-    DEVICE(pfnCanAccessPeer, 0, device_can_access_peer),
-    DEVICE(pfnGetStatus, 0, device_get_status),
-    DEVICE(pfnGetGlobalTimestamps, 1, device_get_global_timestamps),
-    DDI_UNSUPPORTED(15, 2), DDI_UNSUPPORTED(16, 2), /* cache reservation and advice */
-    DDI_UNSUPPORTED(17, 3),                         /* it is on no PCI bus */
-    DDI_NEWER("zeDeviceGetRootDevice", 18, 7, device_get_root_device),
-    DDI_UNSUPPORTED(19, 12), DDI_UNSUPPORTED(20, 12), /* external semaphores */
+    DEVICE(pfnCanAccessPeer, 0, device_can_access_peer), DEVICE(pfnGetStatus, 0, device_get_status),
+    DEVICE(pfnGetGlobalTimestamps, 1, device_get_global_timestamps), DDI_UNSUPPORTED(15, 2),
+    DDI_UNSUPPORTED(16, 2),             /* cache reservation and advice */
+    DDI_UNSUPPORTED(17, 3),             /* it is on no PCI bus */
+    DDI_NEWER("zeDeviceGetRootDevice", 18, 7, device_get_root_device), DDI_UNSUPPORTED(19, 12),
+    DDI_UNSUPPORTED(20, 12),            /* external semaphores */
     DDI_NEWER("zeDeviceGetVectorWidthPropertiesExt", 21, 13, device_get_vector_widths),
     DDI_NEWER("zeDeviceSynchronize", 22, 14, device_synchronize),
     DDI_UNSUPPORTED(23, 15),                                                    /* copy offload */

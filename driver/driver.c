@@ -3,12 +3,13 @@
  *
  * Guarantees of this file:
  *   - the environment is read at the first initialisation of a process and not again;
- *   - initialising starts no thread and opens nothing; a forked child may use the driver at once, and
- *     finds its queues empty.
+ *   - initialising starts no thread and opens nothing; a forked child may use the driver at once,
+ *     and finds its queues empty.
  */
 #include "ddi.h"
 #include "device.h"
 #include "memory.h"
+#include "opencl.h"
 #include "queue.h"
 #include "worker.h"
 
@@ -43,7 +44,8 @@ uint32_t cpu_count(void)
     return (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-static uint32_t environment_number(const char *name, uint32_t least, uint32_t most, uint32_t otherwise)
+static uint32_t environment_number(const char *name, uint32_t least, uint32_t most,
+                                   uint32_t otherwise)
 {
     const char *text = getenv(name);
     char *end;
@@ -97,11 +99,13 @@ static void after_fork_child(void)
     cell_after_fork();
     worker_after_fork();
     listen_after_fork();
+    opencl_after_fork();
 }
 
 static void initialise(void)
 {
-    uint32_t count = environment_number("ZE_SOFT_DEVICES", 1, SOFT_MAX_DEVICES, SOFT_DEFAULT_DEVICES);
+    uint32_t count =
+        environment_number("ZE_SOFT_DEVICES", 1, SOFT_MAX_DEVICES, SOFT_DEFAULT_DEVICES);
     uint32_t mask = affinity_mask(count);
 
     fault_configure(getenv("ZE_SOFT_FAULT"));
@@ -114,8 +118,9 @@ static void initialise(void)
     for (uint32_t i = 0; i < count; i++)
         if (mask >> i & 1)
             soft_driver.devices[soft_driver.device_count++].index = i;
-    default_context = (struct _ze_context_handle_t){
-        &soft_driver, (uint32_t)((UINT64_C(1) << soft_driver.device_count) - 1)};
+    default_context =
+        (struct _ze_context_handle_t){ &soft_driver,
+                                       (uint32_t)((UINT64_C(1) << soft_driver.device_count) - 1) };
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
@@ -190,8 +195,7 @@ static ze_result_t driver_get_properties(ze_driver_handle_t driver,
     REQUIRE_POINTER(properties);
     driver_uuid(properties->uuid.id);
     properties->driverVersion = DRIVER_VERSION;
-    policies =
-        chain_find(properties->pNext, ZE_STRUCTURE_TYPE_DRIVER_MEMORY_FREE_EXT_PROPERTIES);
+    policies = chain_find(properties->pNext, ZE_STRUCTURE_TYPE_DRIVER_MEMORY_FREE_EXT_PROPERTIES);
     if (policies)
         policies->freePolicies = ZE_DRIVER_MEMORY_FREE_POLICY_EXT_FLAG_BLOCKING_FREE |
                                  ZE_DRIVER_MEMORY_FREE_POLICY_EXT_FLAG_DEFER_FREE;
@@ -209,25 +213,25 @@ static ze_result_t driver_get_ipc_properties(ze_driver_handle_t driver,
 }
 
 static const ze_driver_extension_properties_t extensions[] = {
-    {"ZE_extension_memory_free_policies", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_device_memory_properties", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_linkage_inspection", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_subgroups", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_eu_count", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_device_ip_version", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_kernel_max_group_size_properties", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_event_query_kernel_timestamps", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_device_cache_line_size", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_external_memmap_sysmem", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_extension_device_usablemem_size_properties", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_event_query_timestamps", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_event_pool_counter_based", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_relaxed_allocation_limits", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_module_program", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_global_offset", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_scheduling_hints", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_immediate_command_list_append", ZE_MAKE_VERSION(1, 0)},
-    {"ZE_experimental_command_list_clone", ZE_MAKE_VERSION(1, 0)},
+    { "ZE_extension_memory_free_policies", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_device_memory_properties", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_linkage_inspection", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_subgroups", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_eu_count", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_device_ip_version", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_kernel_max_group_size_properties", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_event_query_kernel_timestamps", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_device_cache_line_size", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_external_memmap_sysmem", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_extension_device_usablemem_size_properties", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_event_query_timestamps", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_event_pool_counter_based", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_relaxed_allocation_limits", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_module_program", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_global_offset", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_scheduling_hints", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_immediate_command_list_append", ZE_MAKE_VERSION(1, 0) },
+    { "ZE_experimental_command_list_clone", ZE_MAKE_VERSION(1, 0) },
 };
 
 static ze_result_t driver_get_extension_properties(ze_driver_handle_t driver, uint32_t *count,
@@ -289,5 +293,5 @@ const struct ddi_table driver_table = DDI_TABLE(
     DDI(ze_driver_dditable_t, pfnGetExtensionProperties, 0, driver_get_extension_properties),
     DDI(ze_driver_dditable_t, pfnGetExtensionFunctionAddress, 1, driver_get_extension_function),
     DDI_NEWER("zeDriverGetLastErrorDescription", 6, 6, driver_get_last_error),
-    DDI_UNSUPPORTED(7, 13), /* ray tracing */
+    DDI_UNSUPPORTED(7, 13),             /* ray tracing */
     DDI_NEWER("zeDriverGetDefaultContext", 8, 14, driver_get_default_context));

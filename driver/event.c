@@ -4,7 +4,7 @@
  * Guarantees of this file:
  *   - everything here may be called from any thread at any time;
  *   - an event that somebody still refers to (a command, a signal under way) outlives its handle;
- *   - creating an event in an imported pool does not change it, in an own pool it starts unsignalled.
+ *   - creating an event in an imported pool does not change it, in an own pool it starts anew.
  */
 #include "event.h"
 
@@ -66,7 +66,7 @@ void event_capture(ze_event_handle_t event, struct wait *ret_wait)
     if (UNLIKELY(event->counter))
         counter_capture(event, ret_wait);
     else
-        *ret_wait = (struct wait){event->cell, 1, event->bell, event, NULL};
+        *ret_wait = (struct wait){ event->cell, 1, event->bell, event, NULL };
     event_ref(event);
 }
 
@@ -105,7 +105,7 @@ static ze_result_t event_host_signal(ze_event_handle_t event)
     ENTER(zeEventHostSignal);
     REQUIRE_HANDLE(event);
     REQUIRE(!event->counter, INVALID_ARGUMENT);
-    event_ref(event);   /* whoever sees it signalled may destroy it */
+    event_ref(event);                   /* whoever sees it signalled may destroy it */
     event_signal(event, 0);
     event_unref(event);
     return ZE_RESULT_SUCCESS;
@@ -168,13 +168,14 @@ static ze_result_t event_timestamps(ze_event_handle_t event, uint64_t *ret_start
     return ZE_RESULT_SUCCESS;
 }
 
-ze_result_t event_timestamp_result(ze_event_handle_t event, ze_kernel_timestamp_result_t *ret_result)
+ze_result_t event_timestamp_result(ze_event_handle_t event,
+                                   ze_kernel_timestamp_result_t *ret_result)
 {
     uint64_t start, end;
     ze_result_t result = event_timestamps(event, &start, &end);
 
     if (result == ZE_RESULT_SUCCESS)
-        *ret_result = (ze_kernel_timestamp_result_t){{start, end}, {start, end}};
+        *ret_result = (ze_kernel_timestamp_result_t){ { start, end }, { start, end } };
     return result;
 }
 
@@ -188,7 +189,8 @@ static ze_result_t event_query_kernel_timestamp(ze_event_handle_t event,
 }
 
 static ze_result_t event_query_timestamps_exp(ze_event_handle_t event, ze_device_handle_t device,
-                                              uint32_t *count, ze_kernel_timestamp_result_t *results)
+                                              uint32_t *count,
+                                              ze_kernel_timestamp_result_t *results)
 {
     ENTER(zeEventQueryTimestampsExp);
     REQUIRE_HANDLE(event && device);
@@ -223,10 +225,11 @@ static ze_result_t event_query_kernel_timestamps_ext(
         return result;
     if (results->pKernelTimestampsBuffer)
         *results->pKernelTimestampsBuffer = stamps;
-    if (results->pSynchronizedTimestampsBuffer)     /* the device's clock is the host's */
+    if (results->pSynchronizedTimestampsBuffer) /* the device's clock is the host's */
         *results->pSynchronizedTimestampsBuffer = (newer_synchronized_timestamp_result_ext_t){
-            {stamps.global.kernelStart, stamps.global.kernelEnd},
-            {stamps.context.kernelStart, stamps.context.kernelEnd}};
+            { stamps.global.kernelStart, stamps.global.kernelEnd },
+            { stamps.context.kernelStart, stamps.context.kernelEnd }
+        };
     return ZE_RESULT_SUCCESS;
 }
 
@@ -240,7 +243,8 @@ static ze_result_t event_get_event_pool(ze_event_handle_t event, ze_event_pool_h
     return ZE_RESULT_SUCCESS;
 }
 
-static ze_result_t event_get_signal_scope(ze_event_handle_t event, ze_event_scope_flags_t *ret_scope)
+static ze_result_t event_get_signal_scope(ze_event_handle_t event,
+                                          ze_event_scope_flags_t *ret_scope)
 {
     ENTER(zeEventGetSignalScope);
     REQUIRE_HANDLE(event);
@@ -258,23 +262,23 @@ static ze_result_t event_get_wait_scope(ze_event_handle_t event, ze_event_scope_
     return ZE_RESULT_SUCCESS;
 }
 
-const struct ddi_table event_table = DDI_TABLE(
-    DDI(ze_event_dditable_t, pfnCreate, 0, event_create),
-    DDI(ze_event_dditable_t, pfnDestroy, 0, event_destroy),
-    DDI(ze_event_dditable_t, pfnHostSignal, 0, event_host_signal),
-    DDI(ze_event_dditable_t, pfnHostSynchronize, 0, event_host_synchronize),
-    DDI(ze_event_dditable_t, pfnQueryStatus, 0, event_query_status),
-    DDI(ze_event_dditable_t, pfnHostReset, 0, event_host_reset),
-    DDI(ze_event_dditable_t, pfnQueryKernelTimestamp, 0, event_query_kernel_timestamp),
-    DDI_NEWER("zeEventQueryKernelTimestampsExt", 7, 6, event_query_kernel_timestamps_ext),
-    DDI_NEWER("zeEventGetEventPool", 8, 9, event_get_event_pool),
-    DDI_NEWER("zeEventGetSignalScope", 9, 9, event_get_signal_scope),
-    DDI_NEWER("zeEventGetWaitScope", 10, 9, event_get_wait_scope),
-    DDI_NEWER("zeEventCounterBasedCreate", 11, 15, counter_create),
-    DDI_NEWER("zeEventCounterBasedGetIpcHandle", 12, 15, counter_get_ipc_handle),
-    DDI_NEWER("zeEventCounterBasedOpenIpcHandle", 13, 15, counter_open_ipc_handle),
-    DDI_NEWER("zeEventCounterBasedCloseIpcHandle", 14, 15, counter_close_ipc_handle),
-    DDI_NEWER("zeEventCounterBasedGetDeviceAddress", 15, 15, counter_get_device_address));
+const struct ddi_table event_table =
+    DDI_TABLE(DDI(ze_event_dditable_t, pfnCreate, 0, event_create),
+              DDI(ze_event_dditable_t, pfnDestroy, 0, event_destroy),
+              DDI(ze_event_dditable_t, pfnHostSignal, 0, event_host_signal),
+              DDI(ze_event_dditable_t, pfnHostSynchronize, 0, event_host_synchronize),
+              DDI(ze_event_dditable_t, pfnQueryStatus, 0, event_query_status),
+              DDI(ze_event_dditable_t, pfnHostReset, 0, event_host_reset),
+              DDI(ze_event_dditable_t, pfnQueryKernelTimestamp, 0, event_query_kernel_timestamp),
+              DDI_NEWER("zeEventQueryKernelTimestampsExt", 7, 6, event_query_kernel_timestamps_ext),
+              DDI_NEWER("zeEventGetEventPool", 8, 9, event_get_event_pool),
+              DDI_NEWER("zeEventGetSignalScope", 9, 9, event_get_signal_scope),
+              DDI_NEWER("zeEventGetWaitScope", 10, 9, event_get_wait_scope),
+              DDI_NEWER("zeEventCounterBasedCreate", 11, 15, counter_create),
+              DDI_NEWER("zeEventCounterBasedGetIpcHandle", 12, 15, counter_get_ipc_handle),
+              DDI_NEWER("zeEventCounterBasedOpenIpcHandle", 13, 15, counter_open_ipc_handle),
+              DDI_NEWER("zeEventCounterBasedCloseIpcHandle", 14, 15, counter_close_ipc_handle),
+              DDI_NEWER("zeEventCounterBasedGetDeviceAddress", 15, 15, counter_get_device_address));
 
-const struct ddi_table event_exp_table = DDI_TABLE(
-    DDI(ze_event_exp_dditable_t, pfnQueryTimestampsExp, 2, event_query_timestamps_exp));
+const struct ddi_table event_exp_table =
+    DDI_TABLE(DDI(ze_event_exp_dditable_t, pfnQueryTimestampsExp, 2, event_query_timestamps_exp));

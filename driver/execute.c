@@ -11,17 +11,17 @@
 #include "list.h"
 
 struct part {
-    struct recording *recording;     /* a reference */
-    uint64_t base;                   /* what its counter values start from */
+    struct recording *recording;        /* a reference */
+    uint64_t base;                      /* what its counter values start from */
 };
 
 struct execution {
     struct command head;
-    ze_fence_handle_t fence;         /* a reference, or NULL */
+    ze_fence_handle_t fence;            /* a reference, or NULL */
     struct part *parts;
-    uint32_t count, part;            /* part: the one that runs */
-    struct command *cursor;          /* borrowed from it */
-    bool entered;                    /* its own waits are over */
+    uint32_t count, part;               /* part: the one that runs */
+    struct command *cursor;             /* borrowed from it */
+    bool entered;                       /* its own waits are over */
     uint64_t start;
 };
 
@@ -70,8 +70,8 @@ static enum command_step execution_step(struct command *command, struct queue *q
         return COMMAND_TOO_LONG;
     for (;;) {
         for (; execution->cursor; execution->cursor = execution->cursor->next) {
-            step = command_step(execution->cursor, queue, execution->parts[execution->part].base,
-                                any);
+            step =
+                command_step(execution->cursor, queue, execution->parts[execution->part].base, any);
             if (step != COMMAND_DONE)
                 return step;
             queue->wait_index = 0;
@@ -111,7 +111,7 @@ ze_result_t list_execute(struct queue *queue, uint32_t count, ze_command_list_ha
                          ze_event_handle_t *waits)
 {
     struct execution execution = {
-        .head = {.operation = &execution_operation, .signal = signal},
+        .head = { .operation = &execution_operation, .signal = signal },
         .fence = fence,
         .count = count,
         .parts = calloc(count, sizeof(struct part)),
@@ -128,7 +128,7 @@ ze_result_t list_execute(struct queue *queue, uint32_t count, ze_command_list_ha
     }
     for (uint32_t i = 0; i < count; i++) {
         atomic_fetch_add(&lists[i]->recording->refs, 1);
-        execution.parts[i] = (struct part){lists[i]->recording, point_counters(lists[i])};
+        execution.parts[i] = (struct part){ lists[i]->recording, point_counters(lists[i]) };
     }
     if (fence)
         atomic_fetch_add(&fence->refs, 1);
@@ -230,10 +230,10 @@ static ze_result_t command_queue_get_index(ze_command_queue_handle_t queue, uint
     return ZE_RESULT_SUCCESS;
 }
 
-const struct ddi_table command_queue_table = DDI_TABLE(
-    DDI(ze_command_queue_dditable_t, pfnCreate, 0, command_queue_create),
-    DDI(ze_command_queue_dditable_t, pfnDestroy, 0, command_queue_destroy),
-    DDI(ze_command_queue_dditable_t, pfnExecuteCommandLists, 0, command_queue_execute),
-    DDI(ze_command_queue_dditable_t, pfnSynchronize, 0, command_queue_synchronize),
-    DDI_NEWER("zeCommandQueueGetOrdinal", 4, 9, command_queue_get_ordinal),
-    DDI_NEWER("zeCommandQueueGetIndex", 5, 9, command_queue_get_index));
+const struct ddi_table command_queue_table =
+    DDI_TABLE(DDI(ze_command_queue_dditable_t, pfnCreate, 0, command_queue_create),
+              DDI(ze_command_queue_dditable_t, pfnDestroy, 0, command_queue_destroy),
+              DDI(ze_command_queue_dditable_t, pfnExecuteCommandLists, 0, command_queue_execute),
+              DDI(ze_command_queue_dditable_t, pfnSynchronize, 0, command_queue_synchronize),
+              DDI_NEWER("zeCommandQueueGetOrdinal", 4, 9, command_queue_get_ordinal),
+              DDI_NEWER("zeCommandQueueGetIndex", 5, 9, command_queue_get_index));

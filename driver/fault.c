@@ -2,8 +2,8 @@
 /* fault.c: failures on request, for the tests of programs that use the device.
  *
  * Guarantees of this file:
- *   - nothing happens unless ZE_SOFT_FAULT asks for it, and then exactly what it asks for: counts are
- *     exact over all threads, probabilities come from the seed given;
+ *   - nothing happens unless ZE_SOFT_FAULT asks for it, and then exactly what it asks for: counts
+ *     are exact over all threads, probabilities come from the seed given;
  *   - a text that cannot be understood is reported on stderr and ignored as a whole rule.
  */
 #include "fault.h"
@@ -21,14 +21,14 @@ enum kind { RULE_CALL, RULE_LOST, RULE_HANG, RULE_DELAY, RULE_MEMORY };
 
 struct rule {
     enum kind kind;
-    char name[80];              /* function or operation; empty: any */
-    uint64_t nth;               /* this one (once) ... */
-    bool every;                 /* ... or each such */
-    double probability;         /* or this, when > 0 */
+    char name[80];                      /* function or operation; empty: any */
+    uint64_t nth;                       /* this one (once) ... */
+    bool every;                         /* ... or each such */
+    double probability;                 /* or this, when > 0 */
     ze_result_t code;
     uint32_t device;
-    uint64_t amount;            /* ns or bytes */
-    char path[160];             /* what ends a hang when it exists */
+    uint64_t amount;                    /* ns or bytes */
+    char path[160];                     /* what ends a hang when it exists */
     _Atomic uint64_t count, random;
 };
 
@@ -40,14 +40,26 @@ static const struct {
     const char *name;
     ze_result_t code;
 } codes[] = {
-#define CODE(name) {#name, ZE_RESULT_ERROR_##name}
-    {"NOT_READY", ZE_RESULT_NOT_READY},
-    CODE(DEVICE_LOST), CODE(OUT_OF_HOST_MEMORY), CODE(OUT_OF_DEVICE_MEMORY),
-    CODE(MODULE_BUILD_FAILURE), CODE(MODULE_LINK_FAILURE), CODE(INSUFFICIENT_PERMISSIONS),
-    CODE(NOT_AVAILABLE), CODE(DEPENDENCY_UNAVAILABLE), CODE(UNINITIALIZED),
-    CODE(UNSUPPORTED_VERSION), CODE(UNSUPPORTED_FEATURE), CODE(INVALID_ARGUMENT),
-    CODE(INVALID_SIZE), CODE(UNSUPPORTED_SIZE), CODE(UNSUPPORTED_ALIGNMENT),
-    CODE(INVALID_SYNCHRONIZATION_OBJECT), CODE(INVALID_ENUMERATION), CODE(UNKNOWN),
+#define CODE(name) { #name, ZE_RESULT_ERROR_##name }
+    { "NOT_READY", ZE_RESULT_NOT_READY },
+    CODE(DEVICE_LOST),
+    CODE(OUT_OF_HOST_MEMORY),
+    CODE(OUT_OF_DEVICE_MEMORY),
+    CODE(MODULE_BUILD_FAILURE),
+    CODE(MODULE_LINK_FAILURE),
+    CODE(INSUFFICIENT_PERMISSIONS),
+    CODE(NOT_AVAILABLE),
+    CODE(DEPENDENCY_UNAVAILABLE),
+    CODE(UNINITIALIZED),
+    CODE(UNSUPPORTED_VERSION),
+    CODE(UNSUPPORTED_FEATURE),
+    CODE(INVALID_ARGUMENT),
+    CODE(INVALID_SIZE),
+    CODE(UNSUPPORTED_SIZE),
+    CODE(UNSUPPORTED_ALIGNMENT),
+    CODE(INVALID_SYNCHRONIZATION_OBJECT),
+    CODE(INVALID_ENUMERATION),
+    CODE(UNKNOWN),
 #undef CODE
 };
 
@@ -82,8 +94,8 @@ static bool parse_amount(const char *text, uint64_t *ret_amount)
     static const struct {
         const char *unit;
         uint64_t factor;
-    } units[] = {{"", 1},    {"ns", 1},        {"us", 1000},      {"ms", 1000000},
-                 {"s", 1000000000}, {"K", 1u << 10}, {"M", 1u << 20}, {"G", 1u << 30}};
+    } units[] = { { "", 1 },           { "ns", 1 },       { "us", 1000 },    { "ms", 1000000 },
+                  { "s", 1000000000 }, { "K", 1u << 10 }, { "M", 1u << 20 }, { "G", 1u << 30 } };
     char *end;
     uint64_t amount = strtoull(text, &end, 10);
 
@@ -104,7 +116,7 @@ static bool copy_text(char *to, size_t size, const char *from)
 /* One rule, its fields separated by ':'. */
 static bool parse_rule(char *text, struct rule *rule)
 {
-    char *fields[4] = {NULL}, *save = NULL;
+    char *fields[4] = { NULL }, *save = NULL;
     size_t count = 0;
 
     for (char *field = strtok_r(text, ":", &save); field; field = strtok_r(NULL, ":", &save)) {
@@ -114,8 +126,8 @@ static bool parse_rule(char *text, struct rule *rule)
     }
     if (count == 4 && strcmp(fields[0], "call") == 0) {
         rule->kind = RULE_CALL;
-        return copy_text(rule->name, sizeof(rule->name), fields[1]) && parse_when(fields[2], rule) &&
-               parse_code(fields[3], &rule->code);
+        return copy_text(rule->name, sizeof(rule->name), fields[1]) &&
+               parse_when(fields[2], rule) && parse_code(fields[3], &rule->code);
     }
     if (count == 3 && strcmp(fields[0], "lost") == 0) {
         rule->kind = RULE_LOST;
@@ -124,13 +136,13 @@ static bool parse_rule(char *text, struct rule *rule)
     }
     if (count == 4 && strcmp(fields[0], "hang") == 0) {
         rule->kind = RULE_HANG;
-        return copy_text(rule->name, sizeof(rule->name), fields[1]) && parse_when(fields[2], rule) &&
-               copy_text(rule->path, sizeof(rule->path), fields[3]);
+        return copy_text(rule->name, sizeof(rule->name), fields[1]) &&
+               parse_when(fields[2], rule) && copy_text(rule->path, sizeof(rule->path), fields[3]);
     }
     if (count == 4 && strcmp(fields[0], "delay") == 0) {
         rule->kind = RULE_DELAY;
-        return copy_text(rule->name, sizeof(rule->name), fields[1]) && parse_when(fields[2], rule) &&
-               parse_amount(fields[3], &rule->amount);
+        return copy_text(rule->name, sizeof(rule->name), fields[1]) &&
+               parse_when(fields[2], rule) && parse_amount(fields[3], &rule->amount);
     }
     if (count == 2 && strcmp(fields[0], "memory") == 0) {
         rule->kind = RULE_MEMORY;
@@ -152,7 +164,8 @@ void fault_configure(const char *text)
         if (parse_rule(part, &rules[rule_count]))
             rule_count++;
         else
-            fprintf(stderr, "ze_soft: ZE_SOFT_FAULT: cannot understand \"%s\"\n", given ? given : "");
+            fprintf(stderr, "ze_soft: ZE_SOFT_FAULT: cannot understand \"%s\"\n",
+                    given ? given : "");
         free(given);
     }
     free(copy);
@@ -190,7 +203,7 @@ ze_result_t fault_call(const char *function)
 
 static void sleep_ns(uint64_t ns)
 {
-    struct timespec time = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    struct timespec time = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 
     clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
 }

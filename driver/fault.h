@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-extern bool fault_armed;      /* something is configured; else nothing here is ever called */
+extern bool fault_armed; /* something is configured; else nothing here is ever called */
 
 void fault_configure(const char *text);
 ze_result_t fault_call(const char *function);
@@ -15,6 +15,6 @@ ze_result_t fault_call(const char *function);
  * everybody to see, when the last command that was running is done. */
 bool fault_command_begin(ze_device_handle_t device, const char *operation);
 void fault_command_end(ze_device_handle_t device);
-uint64_t fault_memory_limit(void);   /* bytes; 0: none */
+uint64_t fault_memory_limit(void);      /* bytes; 0: none */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fence.c: fences. A fence is a cell that its queue sets when all lists of one execution are done. */
+/* fence.c: fences. A fence is a cell, set by its queue when all lists of an execution are done. */
 #include "fence.h"
 
 #include "ddi.h"

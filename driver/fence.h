@@ -8,11 +8,11 @@
 struct _ze_fence_handle_t {
     _Atomic uint32_t refs;
     struct cell cell;
-    struct queue *queue;        /* a reference */
+    struct queue *queue;                /* a reference */
 };
 
 struct _ze_command_queue_handle_t {
-    struct queue *queue;        /* a reference */
+    struct queue *queue;                /* a reference */
     ze_context_handle_t context;
     uint32_t ordinal, index;
     ze_command_queue_flags_t flags;

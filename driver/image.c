@@ -4,9 +4,9 @@
  */
 #include "ddi.h"
 
-const struct ddi_table image_table = DDI_TABLE(DDI_UNSUPPORTED(0, 0), DDI_UNSUPPORTED(1, 0),
-                                               DDI_UNSUPPORTED(2, 0), DDI_UNSUPPORTED(3, 3),
-                                               DDI_UNSUPPORTED(4, 5));
+const struct ddi_table image_table =
+    DDI_TABLE(DDI_UNSUPPORTED(0, 0), DDI_UNSUPPORTED(1, 0), DDI_UNSUPPORTED(2, 0),
+              DDI_UNSUPPORTED(3, 3), DDI_UNSUPPORTED(4, 5));
 const struct ddi_table image_exp_table =
     DDI_TABLE(DDI_UNSUPPORTED(0, 2), DDI_UNSUPPORTED(1, 2), DDI_UNSUPPORTED(2, 9));
 const struct ddi_table sampler_table = DDI_TABLE(DDI_UNSUPPORTED(0, 0), DDI_UNSUPPORTED(1, 0));

@@ -4,12 +4,15 @@
  * Guarantees of this file:
  *   - every file is sealed against shrinking, and only sealed files are opened: no process can make
  *     another die of SIGBUS;
- *   - a handle whose descriptor is not the file it was made of is never followed blindly.
+ *   - a handle whose descriptor is not the file it was made of is never followed blindly;
+ *   - the process's limit of descriptors is raised, as far as it may, only when it is reached.
  */
 #include "ipc.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,10 +26,23 @@
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
+/* A program with more allocations than the usual 1024 descriptors is not to fail for that. */
+static bool raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return false;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 int memory_file(const char *name, size_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
+    if (fd < 0 && errno == EMFILE && raise_descriptor_limit())
+        fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -1;
     if (ftruncate(fd, (off_t)size) == 0 && fcntl(fd, F_ADD_SEALS, SEALS) == 0)

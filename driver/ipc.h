@@ -14,10 +14,10 @@ struct ipc_handle {
     uint32_t zero;
     uint64_t offset;
     uint64_t size;
-    uint64_t inode;          /* the file meant: a wrong descriptor is noticed, never used */
+    uint64_t inode; /* the file meant: a wrong descriptor is noticed, never used */
     uint32_t device;
     uint32_t kind;
-    uint32_t pid;            /* of the exporter, and what it calls the file: */
+    uint32_t pid;                       /* of the exporter, and what it calls the file: */
     int32_t exporter_fd;
     uint64_t detail;
     uint64_t zero_too;

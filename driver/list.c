@@ -61,7 +61,7 @@ static ze_result_t append_immediate(ze_command_list_handle_t list, struct comman
     if (LIKELY(claimed && (synchronous || command_is_short(command)) &&
                all_complete(wait_count, waits))) {
         if (command->signal)
-            event_ref(command->signal);     /* whoever sees it signalled may destroy it */
+            event_ref(command->signal); /* whoever sees it signalled may destroy it */
         if (UNLIKELY(command->timeline))
             counter_point(command->signal, command->timeline, command->value);
         command_run(command, list->device, 0);
@@ -127,8 +127,8 @@ ze_result_t list_append(ze_command_list_handle_t list, struct command *command,
         if (atomic_load_explicit(&signal->device, memory_order_relaxed) != list->device)
             atomic_store_explicit(&signal->device, list->device, memory_order_relaxed);
     }
-    return list->queue ? append_immediate(list, command, wait_count, waits)
-                       : append_recorded(list, command, wait_count, waits);
+    return list->queue ? append_immediate(list, command, wait_count, waits) :
+                         append_recorded(list, command, wait_count, waits);
 }
 
 bool group_exists(uint32_t ordinal)
@@ -225,7 +225,7 @@ static ze_result_t list_close(ze_command_list_handle_t list)
 {
     ENTER(zeCommandListClose);
     REQUIRE_HANDLE(list);
-    list->closed = !list->queue;     /* an immediate list has nothing to close */
+    list->closed = !list->queue;        /* an immediate list has nothing to close */
     return ZE_RESULT_SUCCESS;
 }
 
@@ -408,8 +408,8 @@ const struct ddi_table command_list_table = DDI_TABLE(
     DDI_NEWER("zeCommandListGetContextHandle", 30, 9, list_get_context_handle),
     DDI_NEWER("zeCommandListGetOrdinal", 31, 9, list_get_ordinal),
     DDI_NEWER("zeCommandListImmediateGetIndex", 32, 9, list_immediate_get_index),
-    DDI_NEWER("zeCommandListIsImmediate", 33, 9, list_is_immediate),
-    DDI_UNSUPPORTED(34, 12), DDI_UNSUPPORTED(35, 12), /* external semaphores */
+    DDI_NEWER("zeCommandListIsImmediate", 33, 9, list_is_immediate), DDI_UNSUPPORTED(34, 12),
+    DDI_UNSUPPORTED(35, 12),            /* external semaphores */
     DDI_NEWER("zeCommandListAppendLaunchKernelWithParameters", 36, 14,
               append_launch_kernel_with_parameters),
     DDI_NEWER("zeCommandListAppendLaunchKernelWithArguments", 37, 14,

@@ -6,12 +6,12 @@
 #include "counter.h"
 #include "queue.h"
 
-/* The commands of a regular list. Shared by its list and its executions, never changed after close. */
+/* The commands of a regular list. Shared by the list and its executions, fixed once closed. */
 struct recording {
     _Atomic uint32_t refs;
     struct command *head, **tail;
-    uint64_t weight;              /* of all commands together */
-    uint64_t counter_signals;     /* values of the timeline that one execution takes */
+    uint64_t weight;                    /* of all commands together */
+    uint64_t counter_signals;           /* values of the timeline that one execution takes */
 };
 
 struct _ze_command_list_handle_t {
@@ -22,9 +22,9 @@ struct _ze_command_list_handle_t {
     ze_command_queue_mode_t mode;
     ze_command_queue_priority_t priority;
     bool in_order, closed;
-    struct queue *queue;          /* immediate lists; a reference */
-    struct recording *recording;  /* regular lists; a reference */
-    struct timeline *timeline;    /* once a counter-based event was appended; a reference */
+    struct queue *queue;                /* immediate lists; a reference */
+    struct recording *recording;        /* regular lists; a reference */
+    struct timeline *timeline;          /* once a counter-based event was appended; a reference */
 };
 
 /* Appends a command built by the caller; checks what all appends have in common. */
@@ -42,9 +42,10 @@ void recording_unref(struct recording *recording);
 /* the appends: append.c, append_region.c, launch.c */
 ze_result_t append_barrier(ze_command_list_handle_t list, ze_event_handle_t signal,
                            uint32_t wait_count, ze_event_handle_t *waits);
-ze_result_t append_ranges_barrier(ze_command_list_handle_t list, uint32_t count, const size_t *sizes,
-                                  const void **ranges, ze_event_handle_t signal,
-                                  uint32_t wait_count, ze_event_handle_t *waits);
+ze_result_t append_ranges_barrier(ze_command_list_handle_t list, uint32_t count,
+                                  const size_t *sizes, const void **ranges,
+                                  ze_event_handle_t signal, uint32_t wait_count,
+                                  ze_event_handle_t *waits);
 ze_result_t append_write_global_timestamp(ze_command_list_handle_t list, uint64_t *destination,
                                           ze_event_handle_t signal, uint32_t wait_count,
                                           ze_event_handle_t *waits);
@@ -75,9 +76,10 @@ ze_result_t append_memory_fill(ze_command_list_handle_t list, void *pointer, con
                                size_t pattern_size, size_t size, ze_event_handle_t signal,
                                uint32_t wait_count, ze_event_handle_t *waits);
 ze_result_t append_memory_fill_with_parameters(ze_command_list_handle_t list, void *pointer,
-                                               const void *pattern, size_t pattern_size, size_t size,
-                                               const void *next, ze_event_handle_t signal,
-                                               uint32_t wait_count, ze_event_handle_t *waits);
+                                               const void *pattern, size_t pattern_size,
+                                               size_t size, const void *next,
+                                               ze_event_handle_t signal, uint32_t wait_count,
+                                               ze_event_handle_t *waits);
 ze_result_t append_memory_copy_region(ze_command_list_handle_t list, void *destination,
                                       const ze_copy_region_t *destination_region,
                                       uint32_t destination_pitch, uint32_t destination_slice_pitch,

@@ -20,18 +20,18 @@
 #define SYS_futex_waitv 449
 #endif
 #define WORD_32 2u
-#define BELLS 127u           /* futex_waitv takes 128 words; one is our own */
-#define POLL 200000u         /* ns */
-#define LINGER 100000000u    /* ns: longer than the gap between two waits of a busy program */
+#define BELLS 127u        /* futex_waitv takes 128 words; one is our own */
+#define POLL 200000u      /* ns */
+#define LINGER 100000000u /* ns: longer than the gap between two waits of a busy program */
 
-struct waitv {               /* struct futex_waitv of Linux 5.16 */
+struct waitv {                          /* struct futex_waitv of Linux 5.16 */
     uint64_t value, address;
     uint32_t flags, reserved;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool running;                 /* under the lock */
-static _Atomic uint32_t notices;     /* bumped for each wait that was parked */
+static bool running;                    /* under the lock */
+static _Atomic uint32_t notices;        /* bumped for each wait that was parked */
 
 void listen_after_fork(void)
 {
@@ -42,18 +42,18 @@ void listen_after_fork(void)
 /* Returns whether the time ran out with nothing heard. */
 static bool hear(const struct listened *bells, size_t count, uint32_t noticed, uint64_t timeout)
 {
-    struct waitv words[BELLS + 1] = {{noticed, (uintptr_t)&notices, WORD_32, 0}};
+    struct waitv words[BELLS + 1] = { { noticed, (uintptr_t)&notices, WORD_32, 0 } };
     uint64_t until = clock_ns() + timeout;
-    struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    struct timespec at = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
     long r;
 
     for (size_t i = 0; i < count; i++)
-        words[i + 1] = (struct waitv){bells[i].rings, (uintptr_t)bells[i].bell, WORD_32, 0};
+        words[i + 1] = (struct waitv){ bells[i].rings, (uintptr_t)bells[i].bell, WORD_32, 0 };
     r = syscall(SYS_futex_waitv, words, count + 1, 0, timeout ? &at : NULL, CLOCK_MONOTONIC);
     if (r < 0 && errno == ENOSYS) {
         if (timeout == 0 || timeout > POLL)
             timeout = POLL;
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){0, (long)timeout}, NULL);
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){ 0, (long)timeout }, NULL);
         return count == 0;
     }
     return r < 0 && errno == ETIMEDOUT;

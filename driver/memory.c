@@ -3,8 +3,8 @@
  * they are charged to and what they are reported as.
  *
  * Guarantees of this file:
- *   - every allocation is a memory file of its own, so that it can be shared and outlives its owner
- *     in whoever opened it;
+ *   - every allocation is a memory file of its own, so that it can be shared, alone, and outlives
+ *     its owner in whoever opened it;
  *   - every allocation is found by any address inside it, from any thread;
  *   - device and shared memory is charged to its device and given back when it is freed.
  */
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static void *tree;                       /* of struct allocation, by address range; under the lock */
+static void *tree;                      /* of struct allocation, by address range; under the lock */
 static _Atomic uint64_t last_id;
 
 void memory_before_fork(void)
@@ -49,9 +49,9 @@ static int compare_ranges(const void *a, const void *b)
     return y->base + y->size <= x->base;
 }
 
-const struct allocation *memory_find(const void *pointer)
+struct allocation *memory_find(const void *pointer)
 {
-    struct allocation key = {.base = (char *)(uintptr_t)pointer, .size = 1};
+    struct allocation key = { .base = (char *)(uintptr_t)pointer, .size = 1 };
     struct allocation **found;
 
     pthread_mutex_lock(&lock);
@@ -67,8 +67,8 @@ void memory_unlock(void)
 bool memory_covers(const void *pointer, size_t size)
 {
     const struct allocation *allocation = memory_find(pointer);
-    bool covers = allocation && size <= allocation->size - (size_t)((const char *)pointer -
-                                                                    allocation->base);
+    bool covers =
+        allocation && size <= allocation->size - (size_t)((const char *)pointer - allocation->base);
 
     memory_unlock();
     return covers;
@@ -77,17 +77,19 @@ bool memory_covers(const void *pointer, size_t size)
 bool memory_insert(struct allocation *allocation)
 {
     struct allocation **found;
+    bool inserted;
 
     pthread_mutex_lock(&lock);
     found = tsearch(allocation, &tree, compare_ranges);
+    inserted = found && *found == allocation;
     pthread_mutex_unlock(&lock);
-    return found && *found == allocation;
+    return inserted;
 }
 
 struct allocation *memory_remove(ze_context_handle_t context, const void *pointer,
                                  enum allocation_origin origin)
 {
-    struct allocation key = {.base = (char *)(uintptr_t)pointer, .size = 1};
+    struct allocation key = { .base = (char *)(uintptr_t)pointer, .size = 1 };
     struct allocation **found, *allocation = NULL;
 
     pthread_mutex_lock(&lock);
@@ -155,7 +157,7 @@ void allocation_free(struct allocation *allocation)
     free(allocation);
 }
 
-/* A descriptor the application wants mapped instead of fresh memory; -1: none, or not ours to take. */
+/* A descriptor the application wants mapped instead of fresh memory; -1: none, or unusable. */
 static int import_fd(const void *chain, bool *ret_asked)
 {
     const ze_external_memory_import_fd_t *import =
@@ -181,7 +183,7 @@ static ze_result_t allocate(struct allocation *allocation, size_t alignment, con
         REQUIRE(lseek(allocation->fd, 0, SEEK_END) >= (off_t)allocation->size, INVALID_SIZE);
     } else {
         if (!charge(allocation->device, allocation->size)) {
-            allocation->device = NULL;      /* nothing to give back */
+            allocation->device = NULL;  /* nothing to give back */
             return ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY;
         }
         allocation->fd = memory_file("ze_soft-memory", ALIGN_UP(allocation->size, SOFT_PAGE));
@@ -231,8 +233,8 @@ static ze_result_t mem_alloc(ze_context_handle_t context, ze_memory_type_t type,
         .id = memory_next_id(),
         .fd = -1,
     };
-    result = adopt_system_memory(allocation, chain) ? ZE_RESULT_SUCCESS
-                                                    : allocate(allocation, alignment, chain);
+    result = adopt_system_memory(allocation, chain) ? ZE_RESULT_SUCCESS :
+                                                      allocate(allocation, alignment, chain);
     if (result == ZE_RESULT_SUCCESS && !memory_insert(allocation))
         result = ZE_RESULT_ERROR_OUT_OF_HOST_MEMORY;
     if (result != ZE_RESULT_SUCCESS) {
@@ -340,9 +342,8 @@ static void export_fd(const struct allocation *allocation, const void *chain)
         chain_find(chain, ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_EXPORT_FD);
 
     if (export)
-        export->fd = allocation && allocation->fd >= 0
-                         ? fcntl(allocation->fd, F_DUPFD_CLOEXEC, 0)
-                         : -1;
+        export->fd =
+            allocation && allocation->fd >= 0 ? fcntl(allocation->fd, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
 static ze_result_t mem_get_alloc_properties(ze_context_handle_t context, const void *pointer,
@@ -395,5 +396,5 @@ const struct ddi_table mem_table = DDI_TABLE(
     DDI(ze_mem_dditable_t, pfnCloseIpcHandle, 0, mem_close_ipc_handle),
     DDI(ze_mem_dditable_t, pfnFreeExt, 3, mem_free_ext),
     DDI_NEWER("zeMemPutIpcHandle", 10, 6, mem_put_ipc_handle),
-    DDI_UNSUPPORTED(11, 9), /* image pitch */
+    DDI_UNSUPPORTED(11, 9),             /* image pitch */
     DDI_NEWER("zeMemGetIpcHandleWithProperties", 12, 15, mem_get_ipc_handle_with_properties));

@@ -6,26 +6,27 @@
 #include "device.h"
 
 enum allocation_origin {
-    ORIGIN_ALLOCATED,    /* zeMemAlloc*: a memory file of ours */
-    ORIGIN_OPENED,       /* zeMemOpenIpcHandle: a mapping of somebody else's */
-    ORIGIN_IMPORTED,     /* from a descriptor the application gave us */
-    ORIGIN_HOST_POINTER, /* the application's own memory, made known to us */
+    ORIGIN_ALLOCATED,                   /* zeMemAlloc*: a memory file of ours */
+    ORIGIN_OPENED,                      /* zeMemOpenIpcHandle: a mapping of somebody else's */
+    ORIGIN_IMPORTED,                    /* from a descriptor the application gave us */
+    ORIGIN_HOST_POINTER,                /* the application's own memory, made known to us */
+    ORIGIN_RESERVED,                    /* virtual addresses, see virtual.c */
 };
 
 struct allocation {
     char *base;
-    size_t size;                  /* as asked for; the mapping is whole pages */
+    size_t size;                        /* as asked for; the mapping is whole pages */
     ze_memory_type_t type;
     enum allocation_origin origin;
-    ze_context_handle_t context;  /* borrowed; NULL: known to all (host pointers) */
-    ze_device_handle_t device;    /* NULL for host memory */
+    ze_context_handle_t context;        /* borrowed; NULL: known to all (host pointers) */
+    ze_device_handle_t device;          /* NULL for host memory */
     uint64_t id;
-    int fd;                       /* -1: none */
-    _Atomic uint32_t holds;       /* freeing and the queues it waits for */
+    int fd;                             /* -1: none */
+    _Atomic uint32_t holds;             /* freeing and the queues it waits for */
 };
 
 /* Takes the lock of all allocations; what is found stays until it is given back. */
-const struct allocation *memory_find(const void *pointer);
+struct allocation *memory_find(const void *pointer);
 void memory_unlock(void);
 bool memory_covers(const void *pointer, size_t size);
 

@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define POOL_MAGIC 0x31304c4f4f50455au   /* changes when the layout does */
+#define POOL_MAGIC 0x31304c4f4f50455au  /* changes when the layout does */
 #define POOL_EVENTS_MAX (1u << 24)
 
 static size_t pool_bytes(uint32_t count)
@@ -152,7 +152,7 @@ static ze_result_t pool_import(ze_event_pool_handle_t pool, int fd, size_t size)
     REQUIRE(header != MAP_FAILED, OUT_OF_HOST_MEMORY);
     pool->header = header;
     pool->mapped = size;
-    pool->count = header->count;     /* a copy: the other side may change it */
+    pool->count = header->count;        /* a copy: the other side may change it */
     pool->flags = header->flags;
     pool->imported = true;
     REQUIRE(header->magic == POOL_MAGIC && pool->count > 0 && pool->count <= POOL_EVENTS_MAX &&
@@ -219,12 +219,12 @@ static ze_result_t pool_get_flags(ze_event_pool_handle_t pool, ze_event_pool_fla
     return ZE_RESULT_SUCCESS;
 }
 
-const struct ddi_table event_pool_table = DDI_TABLE(
-    DDI(ze_event_pool_dditable_t, pfnCreate, 0, pool_create),
-    DDI(ze_event_pool_dditable_t, pfnDestroy, 0, pool_destroy),
-    DDI(ze_event_pool_dditable_t, pfnGetIpcHandle, 0, pool_get_ipc_handle),
-    DDI(ze_event_pool_dditable_t, pfnOpenIpcHandle, 0, pool_open_ipc_handle),
-    DDI(ze_event_pool_dditable_t, pfnCloseIpcHandle, 0, pool_close_ipc_handle),
-    DDI_NEWER("zeEventPoolPutIpcHandle", 5, 6, pool_put_ipc_handle),
-    DDI_NEWER("zeEventPoolGetContextHandle", 6, 9, pool_get_context_handle),
-    DDI_NEWER("zeEventPoolGetFlags", 7, 9, pool_get_flags));
+const struct ddi_table event_pool_table =
+    DDI_TABLE(DDI(ze_event_pool_dditable_t, pfnCreate, 0, pool_create),
+              DDI(ze_event_pool_dditable_t, pfnDestroy, 0, pool_destroy),
+              DDI(ze_event_pool_dditable_t, pfnGetIpcHandle, 0, pool_get_ipc_handle),
+              DDI(ze_event_pool_dditable_t, pfnOpenIpcHandle, 0, pool_open_ipc_handle),
+              DDI(ze_event_pool_dditable_t, pfnCloseIpcHandle, 0, pool_close_ipc_handle),
+              DDI_NEWER("zeEventPoolPutIpcHandle", 5, 6, pool_put_ipc_handle),
+              DDI_NEWER("zeEventPoolGetContextHandle", 6, 9, pool_get_context_handle),
+              DDI_NEWER("zeEventPoolGetFlags", 7, 9, pool_get_flags));

@@ -16,18 +16,20 @@
 #include <pthread.h>
 
 #define QUEUE_BUSY ((struct command *)(uintptr_t)1)
-#define CALLER_BUDGET 32u    /* short commands a signalling thread runs for others, per queue */
+#define CALLER_BUDGET 32u /* short commands a thread runs for others: of one queue ... */
+#define CALLER_TOTAL 128u /* ... and of all that one signal set free */
 
-/* Queues that the work of this thread made runnable, until it has time for them. */
-static _Thread_local struct {
+/* Queues that the work of this thread made runnable, until it has time for them. In static thread
+ * storage, though the library is loaded late: it is small, and every signal looks at it. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
     struct queue *head, **tail;
     bool running;
 } released;
 
 static pthread_mutex_t queues_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct queue *queues;    /* all of them, under the lock */
+static struct queue *queues;            /* all of them, under the lock */
 
-static void queue_woken(struct waiter *waiter);
+static void queue_woken(struct waiter *waiter, bool last);
 
 struct queue *queue_new(ze_device_handle_t device, ze_command_queue_priority_t priority)
 {
@@ -36,9 +38,9 @@ struct queue *queue_new(ze_device_handle_t device, ze_command_queue_priority_t p
     if (!queue)
         return NULL;
     queue->device = device;
-    queue->priority = priority == ZE_COMMAND_QUEUE_PRIORITY_PRIORITY_HIGH  ? QUEUE_PRIORITY_HIGH
-                      : priority == ZE_COMMAND_QUEUE_PRIORITY_PRIORITY_LOW ? QUEUE_PRIORITY_LOW
-                                                                           : QUEUE_PRIORITY_NORMAL;
+    queue->priority = priority == ZE_COMMAND_QUEUE_PRIORITY_PRIORITY_HIGH ? QUEUE_PRIORITY_HIGH :
+                      priority == ZE_COMMAND_QUEUE_PRIORITY_PRIORITY_LOW  ? QUEUE_PRIORITY_LOW :
+                                                                            QUEUE_PRIORITY_NORMAL;
     queue->waiter.wake = queue_woken;
     atomic_init(&queue->refs, 1);
     pthread_mutex_lock(&queues_lock);
@@ -137,7 +139,7 @@ static void released_flush(void)
 
 /* Each command holds a reference to its queue. Those of finished commands are given back only when
  * this thread touches the queue no more, for whoever saw them finish may have let go of it. */
-static void queue_execute(struct queue *queue, uint32_t budget, bool any)
+static uint32_t queue_execute(struct queue *queue, uint32_t budget, bool any)
 {
     uint32_t done = 0;
 
@@ -159,9 +161,27 @@ static void queue_execute(struct queue *queue, uint32_t budget, bool any)
         }
         if (step == COMMAND_TOO_LONG)
             worker_submit(queue);
-        break;      /* Careful: @queue has another owner by now. */
+        break;                          /* Careful: @queue has another owner by now. */
     }
     queue_unref_many(queue, done);
+    return done;
+}
+
+/* Runs what this thread set free, up to a limit; the workers get the rest. */
+static void released_run(void)
+{
+    uint32_t left = CALLER_TOTAL, done;
+    struct queue *queue;
+
+    while ((queue = released_pop())) {
+        if (left == 0) {
+            worker_submit(queue);
+            continue;
+        }
+        done = queue_execute(queue, left < CALLER_BUDGET ? left : CALLER_BUDGET, false);
+        left -= done < left ? done : left;
+    }
+    released.running = false;
 }
 
 void queue_run(struct queue *queue, uint32_t budget, bool any)
@@ -170,22 +190,20 @@ void queue_run(struct queue *queue, uint32_t budget, bool any)
 
     released.running = true;
     queue_execute(queue, budget, any);
-    if (!outermost)
-        return;
-    while ((queue = released_pop()))
-        queue_execute(queue, CALLER_BUDGET, false);
-    released.running = false;
+    if (outermost)
+        released_run();
 }
 
-static void queue_woken(struct waiter *waiter)
+static void queue_woken(struct waiter *waiter, bool last)
 {
     struct queue *queue = (struct queue *)((char *)waiter - offsetof(struct queue, waiter));
 
     queue->wait_index++;
-    if (released.running)
-        released_push(queue);
-    else
-        queue_run(queue, CALLER_BUDGET, false);
+    released_push(queue);
+    if (last && !released.running) {
+        released.running = true;
+        released_run();
+    }
 }
 
 void queue_release(struct queue *queue)
@@ -217,7 +235,8 @@ void queue_push(struct queue *queue, struct command *command, bool claimed)
 ze_result_t queue_wait(struct queue *queue, uint64_t timeout)
 {
     uint64_t submitted = atomic_load(&queue->submitted);
-    ze_result_t result = cell_wait(&queue->completed, submitted, NULL, timeout, &queue->device->lost);
+    ze_result_t result =
+        cell_wait(&queue->completed, submitted, NULL, timeout, &queue->device->lost);
 
     if (result == ZE_RESULT_SUCCESS && UNLIKELY(atomic_load(&queue->device->lost)))
         return ZE_RESULT_ERROR_DEVICE_LOST;
@@ -326,7 +345,7 @@ void queues_after_all(void (*take)(void *what), void (*drop)(void *what), void *
         .run = drop_run,
         .discard = drop_discard,
     };
-    struct drop command = {.head = {.operation = &operation}, .drop = drop, .what = what};
+    struct drop command = { .head = { .operation = &operation }, .drop = drop, .what = what };
     struct command *copy;
     size_t count;
     struct queue **snapshot = queues_snapshot(NULL, &count);

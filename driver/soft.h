@@ -18,38 +18,39 @@
 #include "fault.h"
 #include "ze_newer.h"
 
-#define SOFT_MAX_DEVICES 16        /* ZE_SOFT_DEVICES is cut to it; affinity masks fit in 32 bits */
-#define SOFT_DEFAULT_DEVICES 2     /* enough to test what goes across devices */
-#define SOFT_SHORT_BYTES (32u << 10) /* a copy of this size costs less than waking a worker */
+#define SOFT_MAX_DEVICES 16    /* ZE_SOFT_DEVICES is cut to it; affinity masks fit in 32 bits */
+#define SOFT_DEFAULT_DEVICES 2 /* enough to test what goes across devices */
+#define SOFT_SHORT_BYTES (32u << 10)    /* a copy of this size costs less than waking a worker */
 #define SOFT_PAGE 4096u
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-#define ALIGN_UP(value, alignment) (((value) + ((alignment) - 1)) & ~((__typeof__(value))(alignment) - 1))
+#define ALIGN_UP(value, alignment) \
+    (((value) + ((alignment) - 1)) & ~((__typeof__(value))(alignment) - 1))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define _cleanup_(function) __attribute__((cleanup(function)))
-#define TAKE(pointer)                                 \
-    ({                                                \
-        __typeof__(pointer) taken_ = (pointer);       \
-        (pointer) = NULL;                             \
-        taken_;                                       \
+#define TAKE(pointer) \
+    ({ \
+        __typeof__(pointer) taken_ = (pointer); \
+        (pointer) = NULL; \
+        taken_; \
     })
 
 /* The first line of every entry point: here a configured fault answers instead of the function. */
-#define ENTER(function)                                           \
-    do {                                                          \
-        if (UNLIKELY(fault_armed)) {                              \
-            ze_result_t injected_ = fault_call(#function);        \
-            if (injected_ != ZE_RESULT_SUCCESS)                   \
-                return injected_;                                 \
-        }                                                         \
+#define ENTER(function) \
+    do { \
+        if (UNLIKELY(fault_armed)) { \
+            ze_result_t injected_ = fault_call(#function); \
+            if (injected_ != ZE_RESULT_SUCCESS) \
+                return injected_; \
+        } \
     } while (0)
 
 /* The checks the specification names for a function, in its order. */
-#define REQUIRE(condition, code)                          \
-    do {                                                  \
-        if (UNLIKELY(!(condition)))                       \
-            return ZE_RESULT_ERROR_##code;                \
+#define REQUIRE(condition, code) \
+    do { \
+        if (UNLIKELY(!(condition))) \
+            return ZE_RESULT_ERROR_##code; \
     } while (0)
 #define REQUIRE_HANDLE(handle) REQUIRE(handle, INVALID_NULL_HANDLE)
 #define REQUIRE_POINTER(pointer) REQUIRE(pointer, INVALID_NULL_POINTER)
@@ -79,6 +80,15 @@ static inline void *chain_find(const void *chain, uint32_t stype)
 static inline void freep(void *pointer)
 {
     free(*(void **)pointer);
+}
+
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
 }
 
 static inline bool is_power_of_two(size_t value)

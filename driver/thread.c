@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-#define STACK_BYTES (8u << 20)   /* kernels are compiled on first launch, and a compiler recurses */
+#define STACK_BYTES (8u << 20) /* kernels are compiled on first launch, and a compiler recurses */
 
 bool thread_start(const char *name, void *(*run)(void *), void *argument)
 {

@@ -5,7 +5,7 @@
 
 #include "queue.h"
 
-void worker_submit(struct queue *queue);   /* takes over the queue */
+void worker_submit(struct queue *queue); /* takes over the queue */
 void worker_after_fork(void);
 
 #endif

@@ -21,7 +21,7 @@
 #define NEWER_STRUCTURE_TYPE_DEVICE_USABLEMEM_SIZE_EXT_PROPERTIES 0x20041u
 
 /* flags */
-#define NEWER_COMMAND_QUEUE_FLAGS 0x7u          /* explicit only, in order, copy offload hint */
+#define NEWER_COMMAND_QUEUE_FLAGS 0x7u  /* explicit only, in order, copy offload hint */
 #define NEWER_COMMAND_QUEUE_FLAG_IN_ORDER 0x2u
 #define NEWER_COMMAND_LIST_FLAGS 0x3fu
 #define NEWER_COMMAND_LIST_FLAG_RELAXED_ORDERING 0x1u
@@ -94,6 +94,12 @@ typedef struct {
 } newer_kernel_max_group_size_ext_properties_t;
 
 typedef struct {
+    ze_structure_type_t stype;
+    const void *pNext;
+    ze_bool_t isCooperative;
+} newer_append_cooperative_desc_t;
+
+typedef struct {
     uint32_t groupSizeX;
     uint32_t groupSizeY;
     uint32_t groupSizeZ;
@@ -120,7 +126,7 @@ typedef struct {
     ze_structure_type_t stype;
     void *pNext;
     uint32_t vector_width_size;
-    uint32_t preferred[7]; /* char, short, int, long, float, double, half */
+    uint32_t preferred[7];              /* char, short, int, long, float, double, half */
     uint32_t native[7];
 } newer_device_vector_width_properties_ext_t;
 
