@@ -26,7 +26,9 @@ demo: build ## two processes hand a real file to each other through a private xp
 	@scripts/demo $(BUILD)
 
 test: setup build ## all tests
-	@ctest --preset $(PRESET)
+	@rm -f $(BUILD)/tests/parity/results/*
+	@ctest --preset $(PRESET); status=$$?; cat $(BUILD)/tests/parity/results/summary 2> /dev/null; \
+	    exit $$status
 
 bench: build ## measure beside peers; ARGS="--help" tells more
 	@scripts/setup bench
