@@ -57,12 +57,15 @@ static bool stream_reap(struct stream *stream)
         struct marker *marker = &stream->markers[done % STREAM_MARKERS];
         xpurt_result result = gpu_slot_done(marker->slot);
 
-        if (result == XPURT_NOT_READY || (result == XPURT_SUCCESS && !cause_seen(&marker->cause)))
+        if (result == XPURT_NOT_READY)
             break;
-        if (result != XPURT_SUCCESS) {
+        if (result != XPURT_SUCCESS)
             atomic_store(&stream->lost, true);
+        /* The loop says so before it lets the GPU go on: look after the slot, not before. */
+        if (atomic_load(&stream->lost))
             continue;
-        }
+        if (!cause_seen(&marker->cause))
+            break;
         if (marker->stamp_board)
             board_stamp(marker->stamp_board, marker->stamp_cell,
                         point_pack(stream->slot, stream->index, marker->value),

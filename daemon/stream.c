@@ -88,11 +88,16 @@ static bool markers_running(struct stream *stream)
     return stream->freed != atomic_load_explicit(&stream->head, memory_order_relaxed);
 }
 
-/* Give back what belongs to markers that are done. */
+static void stream_lost(struct stream *stream);
+
+/* Give back what belongs to markers that are done, or whose device is lost. */
 static void markers_reclaim(struct stream *stream)
 {
     uint64_t done = atomic_load(&stream->done);
 
+    /* Before the slots go: others may wait for them. */
+    if (stream->freed != done && atomic_load(&stream->lost))
+        stream_lost(stream);
     for (; stream->freed != done; stream->freed++) {
         struct marker *marker = marker_at(stream, stream->freed);
 
@@ -646,10 +651,12 @@ static void dependents_fail(struct stream *stream, struct gpu_slot *slot)
         for (uint32_t k = 0; k < BOARD_TIMELINES; k++) {
             struct stream *other = board->session->streams[k];
 
-            if (other && other != stream && holds_contain(other, gpu_slot_resource(slot)))
-                stream_fail(other, XPURT_ERROR_DEPENDENCY,
-                            "it waits for stream %u of process %d, whose device is lost",
-                            stream->index, (int)stream->session->pid);
+            if (!other || other == stream || !holds_contain(other, gpu_slot_resource(slot)))
+                continue;
+            stream_fail(other, XPURT_ERROR_DEPENDENCY,
+                        "it waits for stream %u of process %d, whose device is lost",
+                        stream->index, (int)stream->session->pid);
+            atomic_store(&other->lost, true);
         }
     }
     gpu_slot_release(slot);
@@ -666,9 +673,6 @@ static void stream_lost(struct stream *stream)
 
 void stream_noticed(struct stream *stream)
 {
-    /* Also when it failed before: others may wait for its markers. */
-    if (atomic_load(&stream->lost))
-        stream_lost(stream);
     markers_reclaim(stream);
     if (stream->holds_begin == stream->holds_end && !stream->destroyed &&
         stream->blocked != BLOCKED_FULL)

@@ -61,8 +61,7 @@ struct cause {
 
 static inline bool cause_seen(const struct cause *cause)
 {
-    return !cause->timeline || timeline_reached(cause->timeline, cause->value) ||
-           atomic_load_explicit(&cause->timeline->status, memory_order_relaxed);
+    return !cause->timeline || timeline_reached(cause->timeline, cause->value);
 }
 
 struct marker {
@@ -121,7 +120,8 @@ struct stream {
     struct stream *next_noticed;
     _Atomic bool watched;
     _Atomic bool notify;                /* the loop wants to know when markers go on */
-    _Atomic bool lost;                  /* the device went away under us */
+    _Atomic bool lost;                  /* the device went away under us, or under a cause of ours:
+                                           nothing is published any more */
     bool noticed;
 };
 

@@ -8,8 +8,11 @@
  *     asks; a plain copy of overlapping memory is as undefined as memcpy.
  */
 #include "list.h"
+#include "worker.h"
 
 #include <string.h>
+
+#define SHARED_COPY (1u << 20)          /* below, waking another worker costs more than it saves */
 
 struct copy {
     struct command head;
@@ -18,11 +21,22 @@ struct copy {
     size_t size;
 };
 
+static void copy_piece(void *what, size_t from, size_t to)
+{
+    struct copy *copy = what;
+
+    memcpy((char *)copy->destination + from, (const char *)copy->source + from, to - from);
+}
+
+/* One core does not use all of the memory's bandwidth. */
 static void copy_run(struct command *command)
 {
     struct copy *copy = (struct copy *)command;
 
-    memcpy(copy->destination, copy->source, copy->size);
+    if (copy->size >= SHARED_COPY)
+        worker_share(copy->size, copy_piece, copy);
+    else
+        copy_piece(copy, 0, copy->size);
 }
 
 static ze_result_t append_copy(ze_command_list_handle_t list, void *destination, const void *source,

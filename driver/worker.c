@@ -5,7 +5,9 @@
  *   - one thread per CPU (at least two) is started at the first queue that needs one, none before
  *     and none after, whatever the number of queues;
  *   - a queue handed over is run exactly once; higher priorities first, else in order;
- *   - where no thread can be started the caller runs the queue: slower, but nothing is stuck.
+ *   - where no thread can be started the caller runs the queue: slower, but nothing is stuck;
+ *   - work is shared only with workers that would sleep, and whoever shares it works too: nothing
+ *     waits for a worker that has not begun.
  */
 #include "worker.h"
 
@@ -13,11 +15,13 @@
 #include "thread.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #define WORKERS_MIN 2u
 #define WORKERS_MAX 64u
 #define SLICE 64u                       /* commands of one queue before the next has its turn */
-#define LINGER 100000u                  /* ns a worker looks for more work before it sleeps */
+#define SHARE_PIECE (256u << 10)        /* bytes: far more than it costs to take a piece */
+#define LINGER 50000u                   /* ns a worker looks for more work before it sleeps */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ready = PTHREAD_COND_INITIALIZER;
@@ -27,6 +31,17 @@ static struct {                         /* all under the lock */
 static unsigned wanted, started, idle;
 static _Atomic unsigned waiting;        /* queues in the lanes */
 
+/* Work that one worker shares with the others: on its stack. */
+struct share {
+    void (*piece)(void *what, size_t from, size_t to);
+    void *what;
+    size_t size;
+    _Atomic size_t next;                /* where the next piece begins */
+    _Atomic unsigned partners;          /* that still work on it */
+};
+
+static _Atomic(struct share *) shared;  /* set and cleared under the lock; one at a time */
+
 void worker_after_fork(void)
 {
     pthread_mutex_init(&lock, NULL);
@@ -35,6 +50,7 @@ void worker_after_fork(void)
         lanes[i].head = NULL;
     started = idle = 0;
     atomic_store(&waiting, 0);
+    atomic_store(&shared, NULL);
 }
 
 static void lane_push(struct queue *queue)
@@ -70,8 +86,58 @@ static void linger(void)
 {
     uint64_t until = clock_ns() + LINGER;
 
-    while (!atomic_load_explicit(&waiting, memory_order_relaxed) && clock_ns() < until)
+    while (!atomic_load_explicit(&waiting, memory_order_relaxed) &&
+           !atomic_load_explicit(&shared, memory_order_relaxed) && clock_ns() < until)
         spin_pause();
+}
+
+static void share_work(struct share *share)
+{
+    size_t from;
+
+    while ((from = atomic_fetch_add(&share->next, SHARE_PIECE)) < share->size)
+        share->piece(share->what, from,
+                     share->size - from < SHARE_PIECE ? share->size : from + SHARE_PIECE);
+}
+
+/* Under the lock, which is open meanwhile. False: there is nothing to take part in. */
+static bool share_take_part(void)
+{
+    struct share *share = atomic_load(&shared);
+
+    if (!share || atomic_load(&share->next) >= share->size)
+        return false;
+    atomic_fetch_add(&share->partners, 1);
+    pthread_mutex_unlock(&lock);
+    share_work(share);
+    /* Careful: @share may be gone after this. */
+    atomic_fetch_sub(&share->partners, 1);
+    pthread_mutex_lock(&lock);
+    return true;
+}
+
+void worker_share(size_t size, void (*piece)(void *what, size_t from, size_t to), void *what)
+{
+    struct share share = { .piece = piece, .what = what, .size = size };
+    bool first, wake;
+
+    pthread_mutex_lock(&lock);
+    first = size > SHARE_PIECE && !atomic_load(&shared);
+    wake = first && idle > 0;
+    if (first)
+        atomic_store(&shared, &share);
+    pthread_mutex_unlock(&lock);
+    if (wake)
+        pthread_cond_signal(&ready);
+
+    share_work(&share);
+    if (!first)
+        return;
+    pthread_mutex_lock(&lock);
+    atomic_store(&shared, NULL);
+    pthread_mutex_unlock(&lock);
+    while (atomic_load(&share.partners))
+        sched_yield();                  /* for one piece at the most */
 }
 
 static struct queue *next_queue(void)
@@ -80,6 +146,8 @@ static struct queue *next_queue(void)
 
     pthread_mutex_lock(&lock);
     while (!(queue = lane_pop())) {
+        if (share_take_part())
+            continue;
         idle++;
         pthread_cond_wait(&ready, &lock);
         idle--;

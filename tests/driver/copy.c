@@ -45,7 +45,8 @@ Test(copy, between_all_kinds_of_memory_at_odd_offsets)
     uint64_t random = soft_seed();
 
     for (size_t i = 0; i < COUNT_OF(kinds) * COUNT_OF(kinds); i++) {
-        ze_memory_type_t to_kind = kinds[i / COUNT_OF(kinds)], from_kind = kinds[i % COUNT_OF(kinds)];
+        ze_memory_type_t to_kind = kinds[i / COUNT_OF(kinds)],
+                         from_kind = kinds[i % COUNT_OF(kinds)];
         unsigned char *to = alloc(to_kind, SIZE), *from = alloc(from_kind, SIZE);
 
         randomise(&random, from, SIZE);
@@ -56,8 +57,8 @@ Test(copy, between_all_kinds_of_memory_at_odd_offsets)
             size_t to_at = soft_random(&random) % (SIZE / 2);
             size_t from_at = soft_random(&random) % (SIZE / 2);
 
-            REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, to + to_at, from + from_at, size, NULL, 0,
-                                                     NULL));
+            REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, to + to_at, from + from_at, size, NULL,
+                                                     0, NULL));
             memcpy(expected + to_at, from + from_at, size);
         }
         soft_finish(list);
@@ -102,7 +103,7 @@ Test(copy, of_nothing)
     REQUIRE_ZE(zeCommandListDestroy(list));
 }
 
-/* ---- regions ------------------------------------------------------------------------------------- */
+/* ---- regions --------------------------------------------------------------------------------- */
 
 struct image {
     unsigned char *bytes;
@@ -128,11 +129,13 @@ static struct image image_new(uint64_t *random, uint32_t width, uint32_t height,
 static ze_copy_region_t region_in(uint64_t *random, const struct image *image, uint32_t width,
                                   uint32_t height, uint32_t depth)
 {
-    return (ze_copy_region_t){
-        .originX = (uint32_t)(soft_random(random) % (image->pitch - width + 1)),
-        .originY = (uint32_t)(soft_random(random) % (image->rows - height + 1)),
-        .originZ = (uint32_t)(soft_random(random) % (image->slices - depth + 1)),
-        .width = width, .height = height, .depth = depth };
+    return (
+        ze_copy_region_t){ .originX = (uint32_t)(soft_random(random) % (image->pitch - width + 1)),
+                           .originY = (uint32_t)(soft_random(random) % (image->rows - height + 1)),
+                           .originZ = (uint32_t)(soft_random(random) % (image->slices - depth + 1)),
+                           .width = width,
+                           .height = height,
+                           .depth = depth };
 }
 
 static size_t at(const struct image *image, const ze_copy_region_t *region, uint32_t x, uint32_t y,
@@ -167,7 +170,7 @@ static void copy_one_region(ze_command_list_handle_t list, uint64_t *random, boo
     REQUIRE_ZE(zeCommandListAppendMemoryCopyRegion(
         list, to.bytes, &to_region, to.pitch, flat ? 0 : to.pitch * to.rows, from.bytes,
         &from_region, from.pitch, flat ? 0 : from.pitch * from.rows, NULL, 0, NULL));
-    memset(&to_region, 0xff, sizeof(to_region));    /* read when appended, not later */
+    memset(&to_region, 0xff, sizeof(to_region)); /* read when appended, not later */
     memset(&from_region, 0xff, sizeof(from_region));
     soft_finish(list);
     cr_assert_eq(memcmp(to.bytes, expected, image_bytes(&to)), 0);
@@ -203,8 +206,8 @@ Test(copy, overlapping_regions_are_refused_and_adjacent_ones_are_not)
     ze_copy_region_t to = { .width = 10, .height = 10, .depth = 1 };
     ze_copy_region_t from = { .originX = 9, .originY = 9, .width = 10, .height = 10, .depth = 1 };
 
-    cr_assert_eq(zeCommandListAppendMemoryCopyRegion(list, memory, &to, 100, 0, memory, &from, 100, 0,
-                                                     NULL, 0, NULL),
+    cr_assert_eq(zeCommandListAppendMemoryCopyRegion(list, memory, &to, 100, 0, memory, &from, 100,
+                                                     0, NULL, 0, NULL),
                  ZE_RESULT_ERROR_OVERLAPPING_REGIONS);
     from.originX = 10;
     memset(memory, 0, 100 * 100);
@@ -216,12 +219,13 @@ Test(copy, overlapping_regions_are_refused_and_adjacent_ones_are_not)
     REQUIRE_ZE(zeCommandListDestroy(list));
 }
 
-/* ---- fills --------------------------------------------------------------------------------------- */
+/* ---- fills ----------------------------------------------------------------------------------- */
 
 static size_t largest_pattern(void)
 {
     ze_command_queue_group_properties_t group = {
-        .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_GROUP_PROPERTIES };
+        .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_GROUP_PROPERTIES
+    };
     uint32_t count = 1;
 
     REQUIRE_ZE(zeDeviceGetCommandQueueGroupProperties(soft.device, &count, &group));
@@ -240,18 +244,38 @@ Test(fill, every_pattern_size)
     for (size_t size = 1; size <= largest; size *= 2) {
         for (int i = 0; i < 6; i++) {
             size_t count = 1 + soft_random(&random) % (i < 3 ? 100 : SIZE / size - 2);
-            size_t offset = soft_random(&random) % 2 * size, length = count * size;
+            size_t offset = soft_random(&random) % 2 * size;
+            size_t length = count * size - soft_random(&random) % size; /* the last may be cut */
 
             memset(memory, 0xcc, SIZE);
             randomise(&random, pattern, size);
-            REQUIRE_ZE(zeCommandListAppendMemoryFill(list, memory + offset, pattern, size, length, NULL,
-                                                     0, NULL));
+            REQUIRE_ZE(zeCommandListAppendMemoryFill(list, memory + offset, pattern, size, length,
+                                                     NULL, 0, NULL));
             soft_finish(list);
             for (size_t j = 0; j < length; j++)
                 cr_assert_eq(memory[offset + j], pattern[j % size]);
             if (offset)
                 cr_assert_eq(memory[offset - 1], 0xcc);
             cr_assert_eq(memory[offset + length], 0xcc);
+        }
+    }
+    soft_free(memory);
+    REQUIRE_ZE(zeCommandListDestroy(list));
+}
+
+Test(fill, every_short_length)
+{
+    ze_command_list_handle_t list = soft_immediate(ZE_COMMAND_QUEUE_MODE_SYNCHRONOUS);
+    unsigned char *memory = soft_alloc(ZE_MEMORY_TYPE_DEVICE, 256);
+    static const unsigned char pattern[] = "0123456789abcdef";
+
+    for (size_t size = 1; size <= 16; size *= 2) {
+        for (size_t length = 0; length < 150; length++) {
+            memset(memory, 0xcc, 256);
+            REQUIRE_ZE(
+                zeCommandListAppendMemoryFill(list, memory, pattern, size, length, NULL, 0, NULL));
+            for (size_t i = 0; i < 256; i++)
+                cr_assert_eq(memory[i], i < length ? pattern[i % size] : 0xcc);
         }
     }
     soft_free(memory);
@@ -285,9 +309,9 @@ Test(fill, other_pattern_sizes_are_refused)
     const size_t wrong[] = { 0, 3, 12, 2 * largest_pattern() };
 
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
-        cr_assert_eq(zeCommandListAppendMemoryFill(list, memory, pattern, wrong[i], 8160, NULL, 0,
-                                                   NULL),
-                     ZE_RESULT_ERROR_INVALID_SIZE);
+        cr_assert_eq(
+            zeCommandListAppendMemoryFill(list, memory, pattern, wrong[i], 8160, NULL, 0, NULL),
+            ZE_RESULT_ERROR_INVALID_SIZE);
     soft_free(memory);
     REQUIRE_ZE(zeCommandListDestroy(list));
 }

@@ -233,8 +233,10 @@ Test(counter, pools_make_them_too)
         const void *pNext;
         uint32_t flags;
     } counting = { .stype = (ze_structure_type_t)0x20014, .flags = IMMEDIATE | NON_IMMEDIATE };
-    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC, .pNext = &counting,
-                                  .flags = ZE_EVENT_POOL_FLAG_HOST_VISIBLE, .count = 2 };
+    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC,
+                                  .pNext = &counting,
+                                  .flags = ZE_EVENT_POOL_FLAG_HOST_VISIBLE,
+                                  .count = 2 };
     ze_event_pool_handle_t own;
     ze_event_handle_t event;
 
@@ -249,7 +251,7 @@ Test(counter, pools_make_them_too)
     REQUIRE_ZE(zeEventPoolDestroy(own));
 }
 
-/* ---- shared -------------------------------------------------------------------------------------- */
+/* ---- shared ---------------------------------------------------------------------------------- */
 
 static void body_importer(int channel, void *unused)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What must be refused, with the codes that the specification names. Each call has one thing wrong
- * with it. Not for a loader that wraps handles: that one looks into handles, counts and arrays itself
- * before the driver does. Modules and kernels that exist: kernel.c.
+ * with it. Not for a loader that wraps handles: that one looks into handles, counts and arrays
+ * itself before the driver does. Modules and kernels that exist: kernel.c.
  */
 #include "tests/driver/soft.h"
 
@@ -68,7 +68,7 @@ TestSuite(null_pointers, .init = start, .fini = stop);
 TestSuite(wrong_values, .init = start, .fini = stop);
 TestSuite(images, .init = start, .fini = stop);
 
-/* ---- null handles -------------------------------------------------------------------------------- */
+/* ---- null handles ---------------------------------------------------------------------------- */
 
 Test(null_handles, driver_and_device)
 {
@@ -210,11 +210,11 @@ Test(null_handles, queues_and_lists)
         HANDLE(zeCommandListAppendMemoryCopy(NULL, memory, memory + 64, 64, NULL, 0, NULL)),
         HANDLE(zeCommandListAppendMemoryCopyFromContext(NULL, memory, soft.context, memory + 64, 64,
                                                         NULL, 0, NULL)),
-        HANDLE(zeCommandListAppendMemoryCopyFromContext(list, memory, NULL, memory + 64, 64, NULL, 0,
-                                                        NULL)),
+        HANDLE(zeCommandListAppendMemoryCopyFromContext(list, memory, NULL, memory + 64, 64, NULL,
+                                                        0, NULL)),
         HANDLE(zeCommandListAppendMemoryFill(NULL, memory, "a", 1, 64, NULL, 0, NULL)),
-        HANDLE(zeCommandListAppendMemoryCopyRegion(NULL, memory, &region, 0, 0, memory + 64, &region,
-                                                   0, 0, NULL, 0, NULL)),
+        HANDLE(zeCommandListAppendMemoryCopyRegion(NULL, memory, &region, 0, 0, memory + 64,
+                                                   &region, 0, 0, NULL, 0, NULL)),
         HANDLE(zeCommandListAppendMemoryPrefetch(NULL, memory, 64)),
         HANDLE(zeCommandListAppendMemAdvise(NULL, soft.device, memory, 64, 0)),
         HANDLE(zeCommandListAppendMemAdvise(list, NULL, memory, 64, 0)),
@@ -276,7 +276,8 @@ Test(null_handles, modules_and_kernels)
     ze_kernel_indirect_access_flags_t flags;
     const uint8_t input[64] = { 0 };
     ze_module_desc_t module_desc = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC,
-                                     .format = ZE_MODULE_FORMAT_IL_SPIRV, .inputSize = sizeof(input),
+                                     .format = ZE_MODULE_FORMAT_IL_SPIRV,
+                                     .inputSize = sizeof(input),
                                      .pInputModule = input };
     ze_kernel_desc_t kernel_desc = { .stype = ZE_STRUCTURE_TYPE_KERNEL_DESC, .pKernelName = "k" };
     DESC(ze_module_properties_t, module_properties, MODULE_PROPERTIES);
@@ -309,7 +310,7 @@ Test(null_handles, modules_and_kernels)
     CHECK(refusals);
 }
 
-/* ---- null pointers ------------------------------------------------------------------------------- */
+/* ---- null pointers --------------------------------------------------------------------------- */
 
 Test(null_pointers, driver_and_device)
 {
@@ -452,20 +453,21 @@ Test(null_pointers, queues_lists_and_events)
                                                          0, NULL)),
         POINTER(zeCommandListAppendMemoryFill(list, NULL, "a", 1, 64, NULL, 0, NULL)),
         POINTER(zeCommandListAppendMemoryFill(list, memory, NULL, 1, 64, NULL, 0, NULL)),
-        POINTER(zeCommandListAppendMemoryCopyRegion(list, NULL, &region, 0, 0, memory, &region, 0, 0,
-                                                    NULL, 0, NULL)),
-        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, NULL, 0, 0, memory + 64, &region, 0,
+        POINTER(zeCommandListAppendMemoryCopyRegion(list, NULL, &region, 0, 0, memory, &region, 0,
                                                     0, NULL, 0, NULL)),
-        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0, NULL, &region, 0, 0,
-                                                    NULL, 0, NULL)),
-        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0, memory + 64, NULL, 0,
+        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, NULL, 0, 0, memory + 64, &region,
+                                                    0, 0, NULL, 0, NULL)),
+        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0, NULL, &region, 0,
                                                     0, NULL, 0, NULL)),
+        POINTER(zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0, memory + 64, NULL,
+                                                    0, 0, NULL, 0, NULL)),
         POINTER(zeCommandListAppendMemoryPrefetch(list, NULL, 64)),
         POINTER(zeCommandListAppendMemAdvise(list, soft.device, NULL, 64, 0)),
         POINTER(zeCommandListAppendWaitOnEvents(list, 1, NULL)),
-        POINTER(zeCommandListAppendQueryKernelTimestamps(list, 1, NULL, &stamps, NULL, NULL, 0,
-                                                         NULL)),
-        POINTER(zeCommandListAppendQueryKernelTimestamps(list, 1, &event, NULL, NULL, NULL, 0, NULL)),
+        POINTER(
+            zeCommandListAppendQueryKernelTimestamps(list, 1, NULL, &stamps, NULL, NULL, 0, NULL)),
+        POINTER(
+            zeCommandListAppendQueryKernelTimestamps(list, 1, &event, NULL, NULL, NULL, 0, NULL)),
         POINTER(zeEventPoolCreate(soft.context, NULL, 0, NULL, &new_pool)),
         POINTER(zeEventPoolCreate(soft.context, &pool_desc, 0, NULL, NULL)),
         POINTER(zeEventCreate(pool, NULL, &new_event)),
@@ -482,12 +484,15 @@ Test(null_pointers, modules)
     ze_module_handle_t module;
     const uint8_t input[64] = { 0 };
     ze_module_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC,
-                              .format = ZE_MODULE_FORMAT_IL_SPIRV, .inputSize = sizeof(input),
+                              .format = ZE_MODULE_FORMAT_IL_SPIRV,
+                              .inputSize = sizeof(input),
                               .pInputModule = input };
     ze_module_desc_t no_input = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC, .inputSize = 64 };
     ze_module_desc_t no_size = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC, .pInputModule = input };
-    ze_module_desc_t no_format = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC, .pInputModule = input,
-                                   .inputSize = 64, .format = (ze_module_format_t)7 };
+    ze_module_desc_t no_format = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC,
+                                   .pInputModule = input,
+                                   .inputSize = 64,
+                                   .format = (ze_module_format_t)7 };
     const struct refusal refusals[] = {
         POINTER(zeModuleCreate(soft.context, soft.device, NULL, &module, NULL)),
         POINTER(zeModuleCreate(soft.context, soft.device, &desc, NULL, NULL)),
@@ -500,7 +505,7 @@ Test(null_pointers, modules)
     CHECK(refusals);
 }
 
-/* ---- wrong values -------------------------------------------------------------------------------- */
+/* ---- wrong values ---------------------------------------------------------------------------- */
 
 Test(wrong_values, flags_and_enumerations)
 {
@@ -521,10 +526,12 @@ Test(wrong_values, flags_and_enumerations)
     BAD_FLAGS(ze_host_mem_alloc_desc_t, host_flags, HOST_MEM_ALLOC_DESC);
     DESC(ze_device_mem_alloc_desc_t, device_desc, DEVICE_MEM_ALLOC_DESC);
     DESC(ze_host_mem_alloc_desc_t, host_desc, HOST_MEM_ALLOC_DESC);
-    ze_event_pool_desc_t pool_flags = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC, .count = 1,
+    ze_event_pool_desc_t pool_flags = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC,
+                                        .count = 1,
                                         .flags = 0x40000000 };
     ze_physical_mem_desc_t physical_flags = { .stype = ZE_STRUCTURE_TYPE_PHYSICAL_MEM_DESC,
-                                              .flags = 0x40000000, .size = 4096 };
+                                              .flags = 0x40000000,
+                                              .size = 4096 };
     ze_memory_free_ext_desc_t policy = { .stype = ZE_STRUCTURE_TYPE_MEMORY_FREE_EXT_DESC,
                                          .freePolicy = 0x40000000 };
     ze_event_desc_t signal = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC, .signal = 0x40000000 };
@@ -541,7 +548,8 @@ Test(wrong_values, flags_and_enumerations)
         ENUMERATION(zeCommandQueueCreate(soft.context, soft.device, &mode, &new_queue)),
         ENUMERATION(zeCommandQueueCreate(soft.context, soft.device, &priority, &new_queue)),
         ENUMERATION(zeCommandListCreate(soft.context, soft.device, &list_flags, &new_list)),
-        ENUMERATION(zeCommandListCreateImmediate(soft.context, soft.device, &queue_flags, &new_list)),
+        ENUMERATION(
+            zeCommandListCreateImmediate(soft.context, soft.device, &queue_flags, &new_list)),
         ENUMERATION(zeCommandListCreateImmediate(soft.context, soft.device, &mode, &new_list)),
         ENUMERATION(zeCommandListCreateImmediate(soft.context, soft.device, &priority, &new_list)),
         ENUMERATION(zeFenceCreate(queue, &fence_flags, &new_fence)),
@@ -550,13 +558,15 @@ Test(wrong_values, flags_and_enumerations)
         ENUMERATION(zeEventCreate(pool, &wait, &new_event)),
         ENUMERATION(zeMemAllocDevice(soft.context, &device_flags, 64, 0, soft.device, &pointer)),
         ENUMERATION(zeMemAllocHost(soft.context, &host_flags, 64, 0, &pointer)),
-        ENUMERATION(zeMemAllocShared(soft.context, &device_flags, &host_desc, 64, 0, NULL, &pointer)),
-        ENUMERATION(zeMemAllocShared(soft.context, &device_desc, &host_flags, 64, 0, NULL, &pointer)),
+        ENUMERATION(
+            zeMemAllocShared(soft.context, &device_flags, &host_desc, 64, 0, NULL, &pointer)),
+        ENUMERATION(
+            zeMemAllocShared(soft.context, &device_desc, &host_flags, 64, 0, NULL, &pointer)),
         ENUMERATION(zeMemFreeExt(soft.context, &policy, memory)),
         ENUMERATION(zeMemOpenIpcHandle(soft.context, soft.device, handle, 0x40000000, &pointer)),
         ENUMERATION(zePhysicalMemCreate(soft.context, soft.device, &physical_flags, &physical)),
-        ENUMERATION(zeCommandListAppendMemAdvise(list, soft.device, memory, 64,
-                                                 (ze_memory_advice_t)99)),
+        ENUMERATION(
+            zeCommandListAppendMemAdvise(list, soft.device, memory, 64, (ze_memory_advice_t)99)),
         ENUMERATION(zeVirtualMemSetAccessAttribute(soft.context, memory, 4096,
                                                    (ze_memory_access_attribute_t)9)),
     };
@@ -579,36 +589,36 @@ Test(wrong_values, sizes_and_alignments)
     const ze_copy_region_t eight = { .width = 8, .height = 1, .depth = 1 };
     const ze_copy_region_t nine = { .width = 9, .height = 1, .depth = 1 };
     const struct refusal refusals[] = {
-        REFUSED(UNSUPPORTED_SIZE, zeMemAllocDevice(soft.context, &device_desc, 0, 0, soft.device,
-                                                   &pointer)),
+        REFUSED(UNSUPPORTED_SIZE,
+                zeMemAllocDevice(soft.context, &device_desc, 0, 0, soft.device, &pointer)),
         REFUSED(UNSUPPORTED_SIZE, zeMemAllocHost(soft.context, &host_desc, 0, 0, &pointer)),
-        REFUSED(UNSUPPORTED_SIZE, zeMemAllocShared(soft.context, &device_desc, &host_desc, 0, 0, NULL,
-                                                   &pointer)),
-        REFUSED(UNSUPPORTED_ALIGNMENT, zeMemAllocDevice(soft.context, &device_desc, 64, 3,
-                                                        soft.device, &pointer)),
+        REFUSED(UNSUPPORTED_SIZE,
+                zeMemAllocShared(soft.context, &device_desc, &host_desc, 0, 0, NULL, &pointer)),
+        REFUSED(UNSUPPORTED_ALIGNMENT,
+                zeMemAllocDevice(soft.context, &device_desc, 64, 3, soft.device, &pointer)),
         REFUSED(UNSUPPORTED_ALIGNMENT, zeMemAllocHost(soft.context, &host_desc, 64, 48, &pointer)),
-        REFUSED(UNSUPPORTED_ALIGNMENT, zeMemAllocShared(soft.context, &device_desc, &host_desc, 64, 6,
-                                                        NULL, &pointer)),
+        REFUSED(UNSUPPORTED_ALIGNMENT,
+                zeMemAllocShared(soft.context, &device_desc, &host_desc, 64, 6, NULL, &pointer)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemReserve(soft.context, memory, 0, &pointer)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemReserve(soft.context, memory, 100, &pointer)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemFree(soft.context, memory, 0)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemQueryPageSize(soft.context, soft.device, 0, &size)),
-        REFUSED(UNSUPPORTED_SIZE, zePhysicalMemCreate(soft.context, soft.device, &no_pages,
-                                                      &physical)),
+        REFUSED(UNSUPPORTED_SIZE,
+                zePhysicalMemCreate(soft.context, soft.device, &no_pages, &physical)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemUnmap(soft.context, memory, 0)),
         REFUSED(UNSUPPORTED_ALIGNMENT, zeVirtualMemUnmap(soft.context, memory + 1, 4096)),
         REFUSED(UNSUPPORTED_SIZE, zeVirtualMemSetAccessAttribute(soft.context, memory, 0, 0)),
-        REFUSED(UNSUPPORTED_ALIGNMENT, zeVirtualMemSetAccessAttribute(soft.context, memory + 1, 4096,
-                                                                      0)),
-        REFUSED(UNSUPPORTED_SIZE, zeVirtualMemGetAccessAttribute(soft.context, memory, 0, &access,
-                                                                 &size)),
-        REFUSED(UNSUPPORTED_ALIGNMENT, zeVirtualMemGetAccessAttribute(soft.context, memory + 1, 4096,
-                                                                      &access, &size)),
+        REFUSED(UNSUPPORTED_ALIGNMENT,
+                zeVirtualMemSetAccessAttribute(soft.context, memory + 1, 4096, 0)),
+        REFUSED(UNSUPPORTED_SIZE,
+                zeVirtualMemGetAccessAttribute(soft.context, memory, 0, &access, &size)),
+        REFUSED(UNSUPPORTED_ALIGNMENT,
+                zeVirtualMemGetAccessAttribute(soft.context, memory + 1, 4096, &access, &size)),
         REFUSED(INVALID_SIZE, zeEventPoolCreate(soft.context, &no_events, 0, NULL, &new_pool)),
         REFUSED(INVALID_SIZE, zeEventPoolCreate(soft.context, &one_event, 1, NULL, &new_pool)),
-        REFUSED(INVALID_SIZE, zeCommandListAppendMemoryCopyRegion(list, memory, &eight, 0, 0,
-                                                                  memory + 64, &nine, 0, 0, NULL, 0,
-                                                                  NULL)),
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendMemoryCopyRegion(list, memory, &eight, 0, 0, memory + 64, &nine,
+                                                    0, 0, NULL, 0, NULL)),
     };
 
     CHECK(refusals);
@@ -623,14 +633,15 @@ Test(wrong_values, waits_without_events)
     const struct refusal refusals[] = {
         REFUSED(INVALID_SIZE, zeCommandListAppendWriteGlobalTimestamp(list, &stamp, NULL, 1, NULL)),
         REFUSED(INVALID_SIZE, zeCommandListAppendBarrier(list, NULL, 1, NULL)),
-        REFUSED(INVALID_SIZE, zeCommandListAppendMemoryRangesBarrier(list, 1, sizes, ranges, NULL, 1,
-                                                                     NULL)),
-        REFUSED(INVALID_SIZE, zeCommandListAppendMemoryCopy(list, memory, memory + 64, 64, NULL, 1,
-                                                            NULL)),
-        REFUSED(INVALID_SIZE, zeCommandListAppendMemoryFill(list, memory, "a", 1, 64, NULL, 1, NULL)),
-        REFUSED(INVALID_SIZE, zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0,
-                                                                  memory + 64, &region, 0, 0, NULL, 1,
-                                                                  NULL)),
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendMemoryRangesBarrier(list, 1, sizes, ranges, NULL, 1, NULL)),
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendMemoryCopy(list, memory, memory + 64, 64, NULL, 1, NULL)),
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendMemoryFill(list, memory, "a", 1, 64, NULL, 1, NULL)),
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendMemoryCopyRegion(list, memory, &region, 0, 0, memory + 64,
+                                                    &region, 0, 0, NULL, 1, NULL)),
         REFUSED(INVALID_SIZE, zeCommandListAppendMemoryCopyFromContext(
                                   list, memory, soft.context, memory + 64, 64, NULL, 1, NULL)),
     };
@@ -644,23 +655,25 @@ Test(wrong_values, places_that_do_not_exist)
     ze_command_queue_handle_t new_queue;
     ze_event_handle_t new_event;
     ze_event_desc_t third = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC, .index = 2 };
-    ze_command_queue_desc_t group = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC, .ordinal = 77 };
+    ze_command_queue_desc_t group = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC,
+                                      .ordinal = 77 };
     ze_command_queue_desc_t index = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC,
-                                      .flags = ZE_COMMAND_QUEUE_FLAG_EXPLICIT_ONLY, .index = 77 };
+                                      .flags = ZE_COMMAND_QUEUE_FLAG_EXPLICIT_ONLY,
+                                      .index = 77 };
     ze_command_list_desc_t list_group = { .stype = ZE_STRUCTURE_TYPE_COMMAND_LIST_DESC,
                                           .commandQueueGroupOrdinal = 77 };
     const struct refusal refusals[] = {
         REFUSED(INVALID_ARGUMENT, zeEventCreate(pool, &third, &new_event)),
-        REFUSED(INVALID_ARGUMENT, zeCommandQueueCreate(soft.context, soft.device, &group,
-                                                       &new_queue)),
-        REFUSED(INVALID_ARGUMENT, zeCommandQueueCreate(soft.context, soft.device, &index,
-                                                       &new_queue)),
-        REFUSED(INVALID_ARGUMENT, zeCommandListCreate(soft.context, soft.device, &list_group,
-                                                      &new_list)),
-        REFUSED(INVALID_ARGUMENT, zeCommandListCreateImmediate(soft.context, soft.device, &group,
-                                                               &new_list)),
-        REFUSED(INVALID_ARGUMENT, zeContextMakeMemoryResident(soft.context, soft.device, memory,
-                                                              1 << 20)),
+        REFUSED(INVALID_ARGUMENT,
+                zeCommandQueueCreate(soft.context, soft.device, &group, &new_queue)),
+        REFUSED(INVALID_ARGUMENT,
+                zeCommandQueueCreate(soft.context, soft.device, &index, &new_queue)),
+        REFUSED(INVALID_ARGUMENT,
+                zeCommandListCreate(soft.context, soft.device, &list_group, &new_list)),
+        REFUSED(INVALID_ARGUMENT,
+                zeCommandListCreateImmediate(soft.context, soft.device, &group, &new_list)),
+        REFUSED(INVALID_ARGUMENT,
+                zeContextMakeMemoryResident(soft.context, soft.device, memory, 1 << 20)),
     };
 
     CHECK(refusals);
@@ -680,12 +693,13 @@ Test(wrong_values, lists_that_cannot_be_executed)
 
     const struct refusal refusals[] = {
         REFUSED(INVALID_SIZE, zeCommandQueueExecuteCommandLists(queue, 0, &closed, NULL)),
-        REFUSED(INVALID_COMMAND_LIST_TYPE, zeCommandQueueExecuteCommandLists(queue, 1, &list, NULL)),
-        REFUSED(INVALID_COMMAND_LIST_TYPE, zeCommandQueueExecuteCommandLists(queue, 1, &copy_list,
-                                                                             NULL)),
+        REFUSED(INVALID_COMMAND_LIST_TYPE,
+                zeCommandQueueExecuteCommandLists(queue, 1, &list, NULL)),
+        REFUSED(INVALID_COMMAND_LIST_TYPE,
+                zeCommandQueueExecuteCommandLists(queue, 1, &copy_list, NULL)),
         REFUSED(INVALID_ARGUMENT, zeCommandQueueExecuteCommandLists(queue, 1, &recorded, NULL)),
-        REFUSED(INVALID_SYNCHRONIZATION_OBJECT, zeCommandQueueExecuteCommandLists(queue, 1, &closed,
-                                                                                  strange)),
+        REFUSED(INVALID_SYNCHRONIZATION_OBJECT,
+                zeCommandQueueExecuteCommandLists(queue, 1, &closed, strange)),
         REFUSED(INVALID_ARGUMENT, zeCommandListAppendBarrier(closed, NULL, 0, NULL)),
     };
 
@@ -714,7 +728,7 @@ Test(wrong_values, pools_that_cannot_be_shared)
     REQUIRE_ZE(zeEventPoolDestroy(private));
 }
 
-/* ---- images and samplers ------------------------------------------------------------------------- */
+/* ---- images and samplers --------------------------------------------------------------------- */
 
 Test(images, are_refused)
 {
@@ -722,13 +736,16 @@ Test(images, are_refused)
     ze_sampler_handle_t sampler = NULL;
     DESC(ze_image_properties_t, properties, IMAGE_PROPERTIES);
     DESC(ze_sampler_desc_t, sampler_desc, SAMPLER_DESC);
-    ze_image_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_IMAGE_DESC, .type = ZE_IMAGE_TYPE_2D,
-                             .width = 8, .height = 8, .depth = 1 };
+    ze_image_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_IMAGE_DESC,
+                             .type = ZE_IMAGE_TYPE_2D,
+                             .width = 8,
+                             .height = 8,
+                             .depth = 1 };
     const struct refusal refusals[] = {
         REFUSED(UNSUPPORTED_FEATURE, zeImageGetProperties(soft.device, &desc, &properties)),
         REFUSED(UNSUPPORTED_FEATURE, zeImageCreate(soft.context, soft.device, &desc, &image)),
-        REFUSED(UNSUPPORTED_FEATURE, zeSamplerCreate(soft.context, soft.device, &sampler_desc,
-                                                     &sampler)),
+        REFUSED(UNSUPPORTED_FEATURE,
+                zeSamplerCreate(soft.context, soft.device, &sampler_desc, &sampler)),
     };
 
     CHECK(refusals);

@@ -71,7 +71,7 @@ static void expect_signalled(ze_event_handle_t event)
     REQUIRE_ZE(zeEventHostSynchronize(event, 0));
 }
 
-/* ---- the host ------------------------------------------------------------------------------------ */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 Test(event, signal_and_reset_from_the_host)
 {
@@ -137,7 +137,7 @@ Test(shared_event, one_signal_wakes_all_threads)
     one_signal_wakes_all_threads();
 }
 
-/* ---- the device ---------------------------------------------------------------------------------- */
+/* ---- the device ------------------------------------------------------------------------------ */
 
 Test(event, signal_and_reset_from_the_device)
 {
@@ -195,7 +195,8 @@ Test(event, one_event_releases_many_queues)
 
     for (uint32_t i = 0; i < QUEUES; i++) {
         queues[i] = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-        REQUIRE_ZE(zeCommandListAppendMemoryFill(queues[i], &bytes[i], &one, 1, 1, NULL, 1, events));
+        REQUIRE_ZE(
+            zeCommandListAppendMemoryFill(queues[i], &bytes[i], &one, 1, 1, NULL, 1, events));
     }
     for (uint32_t i = 0; i < QUEUES; i++)
         cr_assert_eq(bytes[i], 0);
@@ -261,14 +262,16 @@ Test(event, ping_pong_with_resets_on_the_device)
     enum { ROUNDS = 500 };
 
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[0], &memory[1], &memory[0], 8, NULL, 0, NULL));
+        REQUIRE_ZE(
+            zeCommandListAppendMemoryCopy(lists[0], &memory[1], &memory[0], 8, NULL, 0, NULL));
         REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
         REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 1, &events[1]));
         REQUIRE_ZE(zeCommandListAppendEventReset(lists[0], events[1]));
 
         REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[1], 1, &events[0]));
         REQUIRE_ZE(zeCommandListAppendEventReset(lists[1], events[0]));
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[1], &memory[0], &memory[1], 8, NULL, 0, NULL));
+        REQUIRE_ZE(
+            zeCommandListAppendMemoryCopy(lists[1], &memory[0], &memory[1], 8, NULL, 0, NULL));
         REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[1], events[1]));
     }
     soft_finish(lists[0]);
@@ -277,7 +280,7 @@ Test(event, ping_pong_with_resets_on_the_device)
     expect_open(events[1]);
 }
 
-/* A queue that waits already when the signal comes is released by it, however soon it is taken back. */
+/* A queue that waits already when the signal comes is released, however soon it is taken back. */
 Test(event, a_short_signal_is_enough_for_who_waits)
 {
     for (uint32_t i = 0; i < 200; i++) {
@@ -309,7 +312,8 @@ Test(event, destroyed_with_waiters)
 Test(event, all_scopes)
 {
     for (uint32_t scope = 0; scope <= 7; scope++) {
-        ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC, .signal = scope,
+        ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC,
+                                 .signal = scope,
                                  .wait = 7 - scope };
         ze_event_pool_handle_t own = soft_pool(1, 0);
         ze_event_handle_t event;
@@ -344,7 +348,7 @@ Test(event, of_a_pool_for_named_devices)
     REQUIRE_ZE(zeEventPoolDestroy(own));
 }
 
-/* ---- time stamps --------------------------------------------------------------------------------- */
+/* ---- time stamps ----------------------------------------------------------------------------- */
 
 Test(timing, stamps_are_ordered_as_the_commands)
 {
@@ -354,8 +358,8 @@ Test(timing, stamps_are_ordered_as_the_commands)
     REQUIRE_ZE(zeDeviceGetGlobalTimestamps(soft.device, &host, &before));
     REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 1, &events[EVENTS - 1]));
     for (uint32_t i = 0; i < 8; i++)
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 512, events[i], 0,
-                                                 NULL));
+        REQUIRE_ZE(
+            zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 512, events[i], 0, NULL));
     cr_assert_eq(zeEventQueryKernelTimestamp(events[0], &result), ZE_RESULT_NOT_READY);
     REQUIRE_ZE(zeEventHostSignal(events[EVENTS - 1]));
     REQUIRE_ZE(zeEventHostSynchronize(events[7], FOREVER));
@@ -375,7 +379,8 @@ Test(timing, waiting_is_not_part_of_the_command)
     ze_kernel_timestamp_result_t result = { 0 };
     uint64_t host, signalled;
 
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 8, events[1], 1, events));
+    REQUIRE_ZE(
+        zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 8, events[1], 1, events));
     cr_assert_eq(zeEventHostSynchronize(events[1], SECOND / 50), ZE_RESULT_NOT_READY);
     REQUIRE_ZE(zeDeviceGetGlobalTimestamps(soft.device, &host, &signalled));
     REQUIRE_ZE(zeEventHostSignal(events[0]));
@@ -462,12 +467,12 @@ Test(event, without_time_stamps_there_is_nothing_to_query)
 
     REQUIRE_ZE(zeEventHostSignal(events[0]));
     cr_assert_neq(zeEventQueryKernelTimestamp(events[0], &result), ZE_RESULT_SUCCESS);
-    cr_assert_neq(zeCommandListAppendQueryKernelTimestamps(lists[0], 1, events, memory, NULL, NULL, 0,
-                                                           NULL),
-                  ZE_RESULT_SUCCESS);
+    cr_assert_neq(
+        zeCommandListAppendQueryKernelTimestamps(lists[0], 1, events, memory, NULL, NULL, 0, NULL),
+        ZE_RESULT_SUCCESS);
 }
 
-/* ---- newer than 1.4 ------------------------------------------------------------------------------ */
+/* ---- newer than 1.4 -------------------------------------------------------------------------- */
 
 Test(event, tells_what_it_was_made_for)
 {

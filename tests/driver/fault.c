@@ -113,7 +113,8 @@ Test(fault, what_is_not_understood_is_ignored)
 
 Test(fault, memory_is_limited)
 {
-    ze_device_memory_properties_t properties = { .stype = ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES };
+    ze_device_memory_properties_t properties = { .stype =
+                                                     ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES };
     uint32_t count = 1;
     void *half, *quarter, *rest = NULL;
 

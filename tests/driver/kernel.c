@@ -30,8 +30,10 @@ static void spirv_read(void)
 static ze_result_t build(ze_module_format_t format, const uint8_t *input, size_t size,
                          ze_module_handle_t *ret_module)
 {
-    ze_module_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC, .format = format,
-                              .inputSize = size, .pInputModule = input };
+    ze_module_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_MODULE_DESC,
+                              .format = format,
+                              .inputSize = size,
+                              .pInputModule = input };
 
     return zeModuleCreate(soft.context, soft.device, &desc, ret_module, NULL);
 }
@@ -100,7 +102,7 @@ static float random_float(uint64_t *random)
     return (float)((double)(soft_random(random) >> 11) * 0x1p-53 * 200 - 100);
 }
 
-/* ---- against a reference ------------------------------------------------------------------------- */
+/* ---- against a reference --------------------------------------------------------------------- */
 
 Test(kernel, saxpy_in_a_list_that_is_executed_twice)
 {
@@ -125,7 +127,7 @@ Test(kernel, saxpy_in_a_list_that_is_executed_twice)
     set_pointer(kernel, 2, y);
     REQUIRE_ZE(zeCommandListAppendLaunchKernel(recorded, kernel, &groups, NULL, 0, NULL));
     REQUIRE_ZE(zeCommandListClose(recorded));
-    set(kernel, 0, &other, sizeof(other));      /* too late for what is recorded */
+    set(kernel, 0, &other, sizeof(other)); /* too late for what is recorded */
     for (int run = 0; run < 2; run++) {
         REQUIRE_ZE(zeCommandQueueExecuteCommandLists(queue, 1, &recorded, NULL));
         for (int i = 0; i < COUNT; i++) {
@@ -182,7 +184,8 @@ Test(kernel, matrix_product)
 
     const uint32_t size = 48, bytes = size * size * sizeof(float);
     ze_kernel_handle_t kernel = kernel_new("multiply", 8, 6);
-    float *a = soft_alloc(ZE_MEMORY_TYPE_DEVICE, bytes), *b = soft_alloc(ZE_MEMORY_TYPE_HOST, bytes);
+    float *a = soft_alloc(ZE_MEMORY_TYPE_DEVICE, bytes),
+          *b = soft_alloc(ZE_MEMORY_TYPE_HOST, bytes);
     float *c = soft_alloc(ZE_MEMORY_TYPE_SHARED, bytes);
     uint64_t random = soft_seed();
 
@@ -225,7 +228,7 @@ Test(kernel, waits_and_signals_like_any_command)
 
     set_pointer(kernel, 0, values);
     launch(kernel, 1, 1, done, 1, &gate);
-    REQUIRE_ZE(zeKernelDestroy(kernel));        /* the launch keeps what it needs */
+    REQUIRE_ZE(zeKernelDestroy(kernel)); /* the launch keeps what it needs */
     cr_assert_eq(zeEventHostSynchronize(done, SECOND / 100), ZE_RESULT_NOT_READY);
     cr_assert_eq(values[63], 0);
     REQUIRE_ZE(zeEventHostSignal(gate));
@@ -239,14 +242,15 @@ Test(kernel, waits_and_signals_like_any_command)
     soft_free(values);
 }
 
-/* ---- two processes ------------------------------------------------------------------------------- */
+/* ---- two processes --------------------------------------------------------------------------- */
 
 #define STEPS 20
 #define FLOATS 256
 
 /* One side doubles, the other adds one: any other order gives another number. Nobody waits on the
  * host between the steps. */
-static void append_steps(float *y, const float *x, float a, ze_event_handle_t *events, uint32_t first)
+static void append_steps(float *y, const float *x, float a, ze_event_handle_t *events,
+                         uint32_t first)
 {
     ze_kernel_handle_t kernel = kernel_new("saxpy", 64, 1);
 
@@ -297,7 +301,7 @@ Test(kernel_process, launches_of_two_processes_take_turns_on_one_memory)
     struct test_peer peer;
     float *y;
 
-    test_peer_start(&peer, body_adds, NULL);    /* first: OpenCL runtimes do not survive a fork */
+    test_peer_start(&peer, body_adds, NULL); /* first: OpenCL runtimes do not survive a fork */
     start();
     if (!module) {
         test_peer_kill(&peer);
@@ -324,7 +328,7 @@ Test(kernel_process, launches_of_two_processes_take_turns_on_one_memory)
     stop();
 }
 
-/* ---- what is refused ----------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 #define REFUSED(code, call) cr_expect_eq(call, ZE_RESULT_ERROR_##code, "%s", #call)
 
@@ -355,7 +359,8 @@ Test(kernel, null_pointers)
     REFUSED(INVALID_NULL_POINTER, zeKernelGetProperties(kernel, NULL));
     REFUSED(INVALID_NULL_POINTER, zeKernelGetName(kernel, NULL, NULL));
     REFUSED(INVALID_NULL_POINTER, zeKernelSchedulingHintExp(kernel, NULL));
-    REFUSED(INVALID_NULL_POINTER, zeCommandListAppendLaunchKernel(list, kernel, NULL, NULL, 0, NULL));
+    REFUSED(INVALID_NULL_POINTER,
+            zeCommandListAppendLaunchKernel(list, kernel, NULL, NULL, 0, NULL));
     REFUSED(INVALID_NULL_POINTER,
             zeCommandListAppendLaunchCooperativeKernel(list, kernel, NULL, NULL, 0, NULL));
     REFUSED(INVALID_NULL_POINTER,
@@ -368,9 +373,11 @@ Test(kernel, wrong_values)
     NEEDS_KERNELS();
 
     ze_kernel_desc_t unknown = { .stype = ZE_STRUCTURE_TYPE_KERNEL_DESC, .pKernelName = "saxpyy" };
-    ze_kernel_desc_t flags = { .stype = ZE_STRUCTURE_TYPE_KERNEL_DESC, .pKernelName = "saxpy",
+    ze_kernel_desc_t flags = { .stype = ZE_STRUCTURE_TYPE_KERNEL_DESC,
+                               .pKernelName = "saxpy",
                                .flags = 0x40000000 };
-    ze_kernel_handle_t kernel = kernel_new("saxpy", 1, 1), sized = kernel_new("arguments", 4, 2), other;
+    ze_kernel_handle_t kernel = kernel_new("saxpy", 1, 1), sized = kernel_new("arguments", 4, 2),
+                       other;
     ze_group_count_t groups = { 1, 1, 1 };
     float *memory = soft_alloc(ZE_MEMORY_TYPE_DEVICE, 4);
     const double wide = 1;
@@ -392,7 +399,8 @@ Test(kernel, wrong_values)
     REFUSED(INVALID_KERNEL_ARGUMENT_INDEX, zeKernelSetArgumentValue(kernel, 3, 4, &wide));
     REFUSED(INVALID_KERNEL_ARGUMENT_SIZE, zeKernelSetArgumentValue(kernel, 0, 8, &wide));
     if (!soft_intercepted())            /* the loader would read the missing events itself */
-        REFUSED(INVALID_SIZE, zeCommandListAppendLaunchKernel(list, kernel, &groups, NULL, 1, NULL));
+        REFUSED(INVALID_SIZE,
+                zeCommandListAppendLaunchKernel(list, kernel, &groups, NULL, 1, NULL));
     REQUIRE_ZE(zeKernelDestroy(kernel));
     REQUIRE_ZE(zeKernelDestroy(sized));
     soft_free(memory);
@@ -402,9 +410,8 @@ Test(kernel, no_kernels_on_a_queue_for_copies)
 {
     NEEDS_KERNELS();
 
-    ze_command_list_handle_t copies =
-        soft_immediate_on(soft.device, 1, ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS,
-                          ZE_COMMAND_QUEUE_PRIORITY_NORMAL, 0);
+    ze_command_list_handle_t copies = soft_immediate_on(
+        soft.device, 1, ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS, ZE_COMMAND_QUEUE_PRIORITY_NORMAL, 0);
     ze_kernel_handle_t kernel = kernel_new("increment", 1, 1);
     uint32_t *value = soft_alloc(ZE_MEMORY_TYPE_DEVICE, 4);
     ze_group_count_t groups = { 1, 1, 1 };

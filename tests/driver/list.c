@@ -10,8 +10,9 @@
 #define LONG_BYTES (1 << 20)            /* more than a caller does itself */
 
 static ze_event_pool_handle_t pool;
-static ze_event_handle_t gate, done;    /* what tests hold commands back with, and see them finish by */
-static uint32_t *from, *to;             /* LONG_BYTES each, zero */
+static ze_event_handle_t gate,
+    done;                   /* what tests hold commands back with, and see them finish by */
+static uint32_t *from, *to; /* LONG_BYTES each, zero */
 
 static void start(void)
 {
@@ -57,7 +58,7 @@ static void *open_gate_later(void *unused)
     return NULL;
 }
 
-/* ---- regular lists ------------------------------------------------------------------------------- */
+/* ---- regular lists --------------------------------------------------------------------------- */
 
 Test(regular, runs_when_executed_and_again)
 {
@@ -241,9 +242,10 @@ Test(regular, events_inside_a_list_are_seen_while_it_runs)
 
 Test(regular, every_flag_gives_a_list_that_runs)
 {
+    const uint32_t in_order = 0x8;
     const uint32_t flags[] = { ZE_COMMAND_LIST_FLAG_RELAXED_ORDERING,
                                ZE_COMMAND_LIST_FLAG_MAXIMIZE_THROUGHPUT,
-                               ZE_COMMAND_LIST_FLAG_EXPLICIT_ONLY, 0x8 /* in order */ };
+                               ZE_COMMAND_LIST_FLAG_EXPLICIT_ONLY, in_order };
     size_t count = soft_validated() ? 3 : 4;
 
     for (size_t i = 0; i < count; i++) {
@@ -260,7 +262,7 @@ Test(regular, every_flag_gives_a_list_that_runs)
     }
 }
 
-/* ---- immediate lists ----------------------------------------------------------------------------- */
+/* ---- immediate lists ------------------------------------------------------------------------- */
 
 Test(immediate, synchronous_append_returns_when_done)
 {
@@ -456,7 +458,7 @@ Test(immediate, global_time_stamps_are_written_in_order)
     REQUIRE_ZE(zeCommandListDestroy(list));
 }
 
-/* ---- fences -------------------------------------------------------------------------------------- */
+/* ---- fences ---------------------------------------------------------------------------------- */
 
 Test(fence, follows_its_execution)
 {
@@ -502,7 +504,7 @@ Test(fence, can_be_born_signalled)
     REQUIRE_ZE(zeCommandQueueDestroy(queue));
 }
 
-/* ---- newer than 1.4 ------------------------------------------------------------------------------ */
+/* ---- newer than 1.4 -------------------------------------------------------------------------- */
 
 Test(newer, host_synchronize_of_an_immediate_list)
 {
@@ -640,8 +642,10 @@ Test(newer, a_queue_tells_what_it_was_made_for)
 {
     ze_result_t (*get_ordinal)(ze_command_queue_handle_t, uint32_t *);
     ze_result_t (*get_index)(ze_command_queue_handle_t, uint32_t *);
-    ze_command_queue_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC, .ordinal = 1,
-                                     .flags = ZE_COMMAND_QUEUE_FLAG_EXPLICIT_ONLY, .index = 2 };
+    ze_command_queue_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC,
+                                     .ordinal = 1,
+                                     .flags = ZE_COMMAND_QUEUE_FLAG_EXPLICIT_ONLY,
+                                     .index = 2 };
     ze_command_queue_handle_t queue;
     uint32_t ordinal = 0, index = 0;
 

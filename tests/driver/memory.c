@@ -23,14 +23,15 @@ static ze_memory_allocation_properties_t properties_of(const void *pointer,
                                                        ze_device_handle_t *ret_device)
 {
     ze_memory_allocation_properties_t properties = {
-        .stype = ZE_STRUCTURE_TYPE_MEMORY_ALLOCATION_PROPERTIES };
+        .stype = ZE_STRUCTURE_TYPE_MEMORY_ALLOCATION_PROPERTIES
+    };
 
     *ret_device = NULL;
     REQUIRE_ZE(zeMemGetAllocProperties(soft.context, pointer, &properties, ret_device));
     return properties;
 }
 
-/* ---- allocations --------------------------------------------------------------------------------- */
+/* ---- allocations ----------------------------------------------------------------------------- */
 
 Test(memory, kinds_and_properties)
 {
@@ -73,8 +74,8 @@ Test(memory, alignment)
     void *memory[3];
 
     for (size_t alignment = 1; alignment <= 4u << 20; alignment <<= 1) {
-        REQUIRE_ZE(zeMemAllocDevice(soft.context, &device_desc, 100, alignment, soft.device,
-                                    &memory[0]));
+        REQUIRE_ZE(
+            zeMemAllocDevice(soft.context, &device_desc, 100, alignment, soft.device, &memory[0]));
         REQUIRE_ZE(zeMemAllocHost(soft.context, &host_desc, 100, alignment, &memory[1]));
         REQUIRE_ZE(zeMemAllocShared(soft.context, &device_desc, &host_desc, 100, alignment, NULL,
                                     &memory[2]));
@@ -99,8 +100,8 @@ Test(memory, every_flag)
         soft_free(memory);
         REQUIRE_ZE(zeMemAllocHost(soft.context, &host_desc, 64, 0, &memory));
         soft_free(memory);
-        REQUIRE_ZE(zeMemAllocShared(soft.context, &device_desc, &host_desc, 64, 0, soft.device,
-                                    &memory));
+        REQUIRE_ZE(
+            zeMemAllocShared(soft.context, &device_desc, &host_desc, 64, 0, soft.device, &memory));
         soft_free(memory);
     }
 }
@@ -139,8 +140,8 @@ Test(memory, more_than_there_is)
     void *memory = NULL;
 
     REQUIRE_ZE(zeDeviceGetProperties(soft.device, &properties));
-    cr_assert_eq(zeMemAllocDevice(soft.context, &desc, properties.maxMemAllocSize + 1, 0, soft.device,
-                                  &memory),
+    cr_assert_eq(zeMemAllocDevice(soft.context, &desc, properties.maxMemAllocSize + 1, 0,
+                                  soft.device, &memory),
                  ZE_RESULT_ERROR_UNSUPPORTED_SIZE);
     cr_assert_null(memory);
 }
@@ -231,7 +232,7 @@ Test(memory, prefetch_and_advice_change_nothing)
     REQUIRE_ZE(zeCommandListDestroy(list));
 }
 
-/* ---- memory of others ---------------------------------------------------------------------------- */
+/* ---- memory of others ------------------------------------------------------------------------ */
 
 Test(external, a_handle_opened_here_is_another_mapping)
 {
@@ -302,7 +303,8 @@ Test(external, descriptors_are_exported_and_imported)
     ze_external_memory_export_fd_t export = { .stype = ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_EXPORT_FD,
                                               .flags = ZE_EXTERNAL_MEMORY_TYPE_FLAG_OPAQUE_FD };
     ze_memory_allocation_properties_t properties = {
-        .stype = ZE_STRUCTURE_TYPE_MEMORY_ALLOCATION_PROPERTIES, .pNext = &export };
+        .stype = ZE_STRUCTURE_TYPE_MEMORY_ALLOCATION_PROPERTIES, .pNext = &export
+    };
     ze_external_memory_import_fd_t import = { .stype = ZE_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMPORT_FD,
                                               .flags = ZE_EXTERNAL_MEMORY_TYPE_FLAG_OPAQUE_FD };
     ze_device_mem_alloc_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_DEVICE_MEM_ALLOC_DESC,
@@ -382,7 +384,7 @@ Test(external, no_descriptor_is_left_behind)
     cr_assert_eq(open_descriptors(), before);
 }
 
-/* ---- virtual memory ------------------------------------------------------------------------------ */
+/* ---- virtual memory -------------------------------------------------------------------------- */
 
 static sigjmp_buf escape;
 
@@ -423,8 +425,8 @@ static void *reserve(size_t size)
 {
     void *range = NULL;
 
-    REQUIRE_ZE(zeVirtualMemReserve(soft.context, soft_validated() ? (void *)(1ul << 30) : NULL, size,
-                                   &range));
+    REQUIRE_ZE(zeVirtualMemReserve(soft.context, soft_validated() ? (void *)(1ul << 30) : NULL,
+                                   size, &range));
     return range;
 }
 
@@ -523,9 +525,9 @@ Test(virtual, what_is_taken_cannot_be_mapped_again)
     range = reserve(page);
     REQUIRE_ZE(zeVirtualMemMap(soft.context, range, page, memory, 0,
                                ZE_MEMORY_ACCESS_ATTRIBUTE_READWRITE));
-    cr_assert_neq(zeVirtualMemMap(soft.context, range, page, memory, 0,
-                                  ZE_MEMORY_ACCESS_ATTRIBUTE_READWRITE),
-                  ZE_RESULT_SUCCESS);
+    cr_assert_neq(
+        zeVirtualMemMap(soft.context, range, page, memory, 0, ZE_MEMORY_ACCESS_ATTRIBUTE_READWRITE),
+        ZE_RESULT_SUCCESS);
     cr_assert_neq(zeVirtualMemFree(soft.context, range, 2 * page), ZE_RESULT_SUCCESS);
     REQUIRE_ZE(zeVirtualMemUnmap(soft.context, range, page));
     REQUIRE_ZE(zeVirtualMemFree(soft.context, range, page));

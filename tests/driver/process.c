@@ -81,7 +81,7 @@ static void side_release(struct side *side, bool imported)
     soft_close();
 }
 
-/* ---- both directions ----------------------------------------------------------------------------- */
+/* ---- both directions ------------------------------------------------------------------------- */
 
 static void body_both_directions(int channel, void *unused)
 {
@@ -89,13 +89,13 @@ static void body_both_directions(int channel, void *unused)
 
     (void)unused;
     side_receive(&side, channel);
-    REQUIRE_ZE(zeEventQueryStatus(side.events[0]));     /* importing resets nothing */
+    REQUIRE_ZE(zeEventQueryStatus(side.events[0])); /* importing resets nothing */
     REQUIRE_CODE(ZE_RESULT_NOT_READY, zeEventQueryStatus(side.events[1]));
     test_require(side.memory[0] == 1, "the owner's write is not seen");
     side.memory[1] = 2;
     REQUIRE_ZE(zeEventHostSignal(side.events[1]));
 
-    REQUIRE_ZE(zeEventHostSynchronize(side.events[2], FOREVER));    /* by the other's device */
+    REQUIRE_ZE(zeEventHostSynchronize(side.events[2], FOREVER)); /* by the other's device */
     REQUIRE_ZE(zeCommandListAppendSignalEvent(side.list, side.events[3]));
     REQUIRE_ZE(zeEventHostSynchronize(side.events[4], FOREVER));
     REQUIRE_ZE(zeEventHostReset(side.events[4]));
@@ -141,15 +141,15 @@ Test(process, shared_memory_and_events)
     both_directions(ZE_MEMORY_TYPE_SHARED);
 }
 
-/* ---- queues that wait for another process -------------------------------------------------------- */
+/* ---- queues that wait for another process ---------------------------------------------------- */
 
 /* A value goes through memory as often as there are events: each side's queue waits for the other's
  * step, adds its own and signals. All is appended before anything runs. */
 static void append_steps(struct side *side, uint32_t parity)
 {
     for (uint32_t i = parity; i + 1 < EVENTS; i += 2)
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(side->list, &side->memory[i + 1], &side->memory[i], 4,
-                                                 side->events[i + 1], 1, &side->events[i]));
+        REQUIRE_ZE(zeCommandListAppendMemoryCopy(side->list, &side->memory[i + 1], &side->memory[i],
+                                                 4, side->events[i + 1], 1, &side->events[i]));
 }
 
 static void body_steps(int channel, void *unused)
@@ -222,7 +222,7 @@ Test(process, the_same_events_again_and_again)
     side_release(&side, false);
 }
 
-/* ---- more than two ------------------------------------------------------------------------------- */
+/* ---- more than two --------------------------------------------------------------------------- */
 
 #define PEERS 3
 
@@ -257,7 +257,7 @@ Test(process, three_importers_in_a_row)
     side_release(&side, false);
 }
 
-/* ---- the exporter dies --------------------------------------------------------------------------- */
+/* ---- the exporter dies ----------------------------------------------------------------------- */
 
 static void body_doomed(int channel, void *unused)
 {
@@ -315,7 +315,7 @@ Test(process, handles_of_the_dead_are_refused)
     soft_close();
 }
 
-/* ---- without the descriptor ---------------------------------------------------------------------- */
+/* ---- without the descriptor ------------------------------------------------------------------ */
 
 static void body_bytes_alone(int channel, void *unused)
 {
@@ -370,7 +370,7 @@ Test(process, the_bytes_alone_will_do_where_the_system_permits_it)
         cr_skip_test("pidfd_getfd is not permitted here");
 }
 
-/* ---- giving back ---------------------------------------------------------------------------------- */
+/* ---- giving back ----------------------------------------------------------------------------- */
 
 Test(process, handles_are_given_back)
 {
@@ -389,7 +389,8 @@ Test(process, handles_are_given_back)
     REQUIRE_ZE(put_pool(soft.context, pool_handle));
     REQUIRE_ZE(zeMemGetIpcHandle(soft.context, side.memory, &memory_handle));
     REQUIRE_ZE(put_memory(soft.context, memory_handle));
-    cr_assert_neq(put_memory(soft.context, *(ze_ipc_mem_handle_t *)&pool_handle), ZE_RESULT_SUCCESS);
+    cr_assert_neq(put_memory(soft.context, *(ze_ipc_mem_handle_t *)&pool_handle),
+                  ZE_RESULT_SUCCESS);
     side.memory[0] = 1;                 /* still ours */
     REQUIRE_ZE(zeEventHostSignal(side.events[0]));
     side_release(&side, false);

@@ -15,7 +15,7 @@ TestSuite(device, .init = soft_open, .fini = soft_close);
 TestSuite(context, .init = soft_open, .fini = soft_close);
 TestSuite(environment);
 
-/* ---- the driver ---------------------------------------------------------------------------------- */
+/* ---- the driver ------------------------------------------------------------------------------ */
 
 Test(driver, initialising_again_is_harmless)
 {
@@ -50,7 +50,8 @@ Test(driver, version)
 Test(driver, properties_are_stable)
 {
     ze_driver_memory_free_ext_properties_t policies = {
-        .stype = ZE_STRUCTURE_TYPE_DRIVER_MEMORY_FREE_EXT_PROPERTIES };
+        .stype = ZE_STRUCTURE_TYPE_DRIVER_MEMORY_FREE_EXT_PROPERTIES
+    };
     ze_driver_properties_t first = { .stype = ZE_STRUCTURE_TYPE_DRIVER_PROPERTIES,
                                      .pNext = &policies };
     ze_driver_properties_t second = { .stype = ZE_STRUCTURE_TYPE_DRIVER_PROPERTIES };
@@ -70,8 +71,7 @@ Test(driver, shares_memory_and_events)
     PROPERTIES(ze_driver_ipc_properties_t, DRIVER_IPC_PROPERTIES);
 
     REQUIRE_ZE(zeDriverGetIpcProperties(soft.driver, &properties));
-    cr_assert_eq(properties.flags,
-                 ZE_IPC_PROPERTY_FLAG_MEMORY | ZE_IPC_PROPERTY_FLAG_EVENT_POOL);
+    cr_assert_eq(properties.flags, ZE_IPC_PROPERTY_FLAG_MEMORY | ZE_IPC_PROPERTY_FLAG_EVENT_POOL);
 }
 
 Test(driver, extensions_are_listed_in_two_calls)
@@ -140,7 +140,7 @@ Test(driver, newer_queries)
     cr_assert_eq(count, 0);
 }
 
-/* ---- devices ------------------------------------------------------------------------------------- */
+/* ---- devices --------------------------------------------------------------------------------- */
 
 Test(device, enumeration_in_two_calls)
 {
@@ -309,7 +309,8 @@ Test(device, queue_groups)
 Test(device, memory_properties)
 {
     ze_device_memory_ext_properties_t extended = {
-        .stype = ZE_STRUCTURE_TYPE_DEVICE_MEMORY_EXT_PROPERTIES };
+        .stype = ZE_STRUCTURE_TYPE_DEVICE_MEMORY_EXT_PROPERTIES
+    };
     ze_device_memory_properties_t memory = { .stype = ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES,
                                              .pNext = &extended };
     PROPERTIES(ze_device_properties_t, DEVICE_PROPERTIES);
@@ -449,7 +450,7 @@ Test(device, newer_queries)
         cr_assert_gt(vector.native[i], 0);
 }
 
-/* ---- contexts ------------------------------------------------------------------------------------ */
+/* ---- contexts -------------------------------------------------------------------------------- */
 
 Test(context, of_chosen_devices)
 {
@@ -482,7 +483,7 @@ Test(context, residency_and_barrier)
     soft_free(memory);
 }
 
-/* ---- the environment ----------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 static uint32_t first_number(ze_device_handle_t device)
 {

@@ -71,14 +71,16 @@ void *soft_entry(const char *name)
     return function;
 }
 
-/* ---- makers ------------------------------------------------------------------------------------ */
+/* ---- makers ---------------------------------------------------------------------------------- */
 
 ze_command_list_handle_t soft_immediate_on(ze_device_handle_t device, uint32_t ordinal,
                                            ze_command_queue_mode_t mode,
                                            ze_command_queue_priority_t priority, uint32_t flags)
 {
     ze_command_queue_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC,
-                                     .ordinal = ordinal, .flags = flags, .mode = mode,
+                                     .ordinal = ordinal,
+                                     .flags = flags,
+                                     .mode = mode,
                                      .priority = priority };
     ze_command_list_handle_t list;
 
@@ -111,7 +113,8 @@ ze_command_queue_handle_t soft_queue(ze_command_queue_mode_t mode)
 
 ze_event_pool_handle_t soft_pool(uint32_t count, ze_event_pool_flags_t flags)
 {
-    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC, .count = count,
+    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC,
+                                  .count = count,
                                   .flags = flags | ZE_EVENT_POOL_FLAG_HOST_VISIBLE };
     ze_event_pool_handle_t pool;
 
@@ -121,8 +124,10 @@ ze_event_pool_handle_t soft_pool(uint32_t count, ze_event_pool_flags_t flags)
 
 ze_event_handle_t soft_event(ze_event_pool_handle_t pool, uint32_t index)
 {
-    ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC, .index = index,
-                             .signal = ZE_EVENT_SCOPE_FLAG_HOST, .wait = ZE_EVENT_SCOPE_FLAG_HOST };
+    ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC,
+                             .index = index,
+                             .signal = ZE_EVENT_SCOPE_FLAG_HOST,
+                             .wait = ZE_EVENT_SCOPE_FLAG_HOST };
     ze_event_handle_t event;
 
     REQUIRE_ZE(zeEventCreate(pool, &desc, &event));
@@ -169,7 +174,7 @@ void soft_finish(ze_command_list_handle_t list)
     REQUIRE_ZE(zeEventPoolDestroy(pool));
 }
 
-/* ---- random numbers ------------------------------------------------------------------------------ */
+/* ---- random numbers -------------------------------------------------------------------------- */
 
 uint64_t soft_seed(void)
 {
@@ -195,7 +200,7 @@ uint64_t soft_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-/* ---- handles between processes ------------------------------------------------------------------- */
+/* ---- handles between processes --------------------------------------------------------------- */
 
 union control {
     struct cmsghdr header;
@@ -214,7 +219,9 @@ void soft_send_handle(int channel, const void *handle)
 {
     struct iovec bytes = { (void *)(uintptr_t)handle, HANDLE_BYTES };
     union control control = { .bytes = { 0 } };
-    struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr message = { .msg_iov = &bytes,
+                              .msg_iovlen = 1,
+                              .msg_control = &control,
                               .msg_controllen = sizeof(control) };
     struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
     int fd = soft_handle_fd(handle);
@@ -234,7 +241,7 @@ static int renumbered(int fd, int not)
     int other = fd;
 
     if (fd == not) {
-        other = fcntl(fd, F_DUPFD_CLOEXEC, not + 1);
+        other = fcntl(fd, F_DUPFD_CLOEXEC, not+1);
         close(fd);
     }
     test_require(other >= 0, "fcntl: %s", strerror(errno));
@@ -245,7 +252,9 @@ void soft_receive_handle(int channel, void *ret_handle)
 {
     struct iovec bytes = { ret_handle, HANDLE_BYTES };
     union control control;
-    struct msghdr message = { .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control,
+    struct msghdr message = { .msg_iov = &bytes,
+                              .msg_iovlen = 1,
+                              .msg_control = &control,
                               .msg_controllen = sizeof(control) };
     struct pollfd pollfd = { .fd = channel, .events = POLLIN };
     struct cmsghdr *rights;
@@ -261,7 +270,7 @@ void soft_receive_handle(int channel, void *ret_handle)
     memcpy(ret_handle, &fd, sizeof(fd));
 }
 
-/* ---- OpenCL -------------------------------------------------------------------------------------- */
+/* ---- OpenCL ---------------------------------------------------------------------------------- */
 
 bool soft_has_opencl(void)
 {

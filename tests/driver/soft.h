@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/driver/soft.h: the software driver, opened through the stock loader, for one test.
  *
- * Nothing here knows the driver's insides: all goes through the loader's functions, and entry points
- * that are newer than the installed headers come from zeDriverGetExtensionFunctionAddress.
+ * Nothing here knows the driver's insides: all goes through the loader's functions, and entry
+ * points newer than the installed headers come from zeDriverGetExtensionFunctionAddress.
  */
 #pragma once
 
@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SECOND UINT64_C(1000000000)     /* ns */
-#define FOREVER (60 * SECOND)           /* a wait that must end; longer than any slow machine needs */
+#define SECOND UINT64_C(1000000000) /* ns */
+#define FOREVER (60 * SECOND)       /* a wait that must end; longer than any slow machine needs */
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* End the process with a message when a call does not return the code. */
@@ -41,8 +41,8 @@ void soft_open(void);
 void soft_close(void);
 
 /* Which variant of the test run this is. */
-bool soft_validated(void);              /* the validation layer is there: it knows nothing newer than 1.4 */
-bool soft_intercepted(void);            /* the loader wraps handles, and does not survive null handles */
+bool soft_validated(void);   /* the validation layer is there: it knows nothing newer than 1.4 */
+bool soft_intercepted(void); /* the loader wraps handles, and does not survive null handles */
 
 /* An entry point that the headers of 1.4 do not have; ends the process when the driver lacks it.
  * It takes the driver's own handles, so not together with soft_intercepted(). */
@@ -70,8 +70,8 @@ void soft_finish(ze_command_list_handle_t list);
 uint64_t soft_seed(void);
 uint64_t soft_random(uint64_t *state);
 
-/* A 64-byte IPC handle and the descriptor in its first four bytes, over a socket; the receiver's own
- * descriptor is in the received handle. */
+/* A 64-byte IPC handle and the descriptor in its first four bytes, over a socket; the receiver's
+ * own descriptor is in the received handle. */
 void soft_send_handle(int channel, const void *handle);
 void soft_receive_handle(int channel, void *ret_handle);
 int soft_handle_fd(const void *handle);

@@ -3,14 +3,14 @@
  *
  *   driver_stress [--seconds N] [--queues N] [--threads N]
  *
- * Work is done in batches of ROUNDS rounds. In each round every queue gets a node: it waits for up to
- * WAITS nodes that come before it in a random order (of this round or earlier ones), copies their
- * marks, steps its own count, and signals its own event. Nodes are appended by several threads in
- * yet another order, so that most waits are appended before the signal they mean. One queue in
- * LISTS_EVERY executes recorded lists instead of being an immediate one.
+ * Work is done in batches of ROUNDS rounds. In each round every queue gets a node: it waits for up
+ * to WAITS nodes that come before it in a random order (of this round or earlier ones), copies
+ * their marks, steps its own count, and signals its own event. Nodes are appended by several
+ * threads in yet another order, so that most waits are appended before the signal they mean. One
+ * queue in LISTS_EVERY executes recorded lists instead of being an immediate one.
  *
- * Each command leaves a trace that only a command run exactly once, in order and after its waits can
- * leave; all traces are checked after each batch, and the number of threads of the process too.
+ * Each command leaves a trace that only a command run exactly once, in order and after its waits
+ * can leave; all traces are checked after each batch, and the number of threads of the process too.
  */
 #include "tests/driver/soft.h"
 
@@ -81,7 +81,7 @@ static unsigned thread_count(void)
     return count;
 }
 
-/* ---- making a batch ------------------------------------------------------------------------------ */
+/* ---- making a batch -------------------------------------------------------------------------- */
 
 static void shuffle(uint64_t *random, uint32_t *order)
 {
@@ -126,12 +126,13 @@ static void plan(uint64_t *random, uint64_t batch)
     }
 }
 
-/* ---- appending it -------------------------------------------------------------------------------- */
+/* ---- appending it ---------------------------------------------------------------------------- */
 
 static void copy_word(ze_command_list_handle_t list, uint64_t *to, const uint64_t *from,
                       ze_event_handle_t signal, uint32_t wait_count, ze_event_handle_t *waits)
 {
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, to, from, sizeof(*to), signal, wait_count, waits));
+    REQUIRE_ZE(
+        zeCommandListAppendMemoryCopy(list, to, from, sizeof(*to), signal, wait_count, waits));
 }
 
 static uint32_t node_append(struct queue *queue, uint32_t round, ze_command_list_handle_t list)
@@ -152,8 +153,8 @@ static uint32_t node_append(struct queue *queue, uint32_t round, ze_command_list
     for (uint32_t i = 0; i < node->wait_count; i++, commands++)
         copy_word(list, &node->seen[i], &node->waits[i]->mark, NULL, 0, NULL);
     if (node->has_long) {
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, queue->scratch, stress.long_source, LONG_BYTES,
-                                                 NULL, 0, NULL));
+        REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, queue->scratch, stress.long_source,
+                                                 LONG_BYTES, NULL, 0, NULL));
         commands++;
     }
     copy_word(list, &queue->count, &stress.steps[round + 1], NULL, 0, NULL);
@@ -173,8 +174,8 @@ static uint32_t node_submit(struct queue *queue, uint32_t round)
     return commands;
 }
 
-/* The submitting threads share the queues out among them; each goes through its own in random order,
- * but through the rounds of one queue in order. */
+/* The submitting threads share the queues out among them; each goes through its own in random
+ * order, but through the rounds of one queue in order. */
 static void *submitter(void *argument)
 {
     unsigned long own = (uintptr_t)argument, share = stress.queue_count / stress.thread_count;
@@ -192,14 +193,15 @@ static void *submitter(void *argument)
             unsigned long start = soft_random(&random) % (last - first);
 
             for (unsigned long i = 0; i < last - first; i++)
-                commands += node_submit(&stress.queues[first + (start + i) % (last - first)], round);
+                commands +=
+                    node_submit(&stress.queues[first + (start + i) % (last - first)], round);
         }
         __atomic_fetch_add(&stress.commands, commands, __ATOMIC_RELAXED);
         pthread_barrier_wait(&stress.turn);
     }
 }
 
-/* ---- checking it --------------------------------------------------------------------------------- */
+/* ---- checking it ----------------------------------------------------------------------------- */
 
 static void queue_check(struct queue *queue)
 {
@@ -235,7 +237,7 @@ static void batch_finish(void)
     }
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static void queues_make(ze_event_pool_handle_t pool)
 {
@@ -302,8 +304,8 @@ static uint64_t batches_run(uint64_t *random)
 
     do {
         plan(random, batch++);
-        pthread_barrier_wait(&stress.turn);     /* submitters begin */
-        pthread_barrier_wait(&stress.turn);     /* and have submitted all */
+        pthread_barrier_wait(&stress.turn); /* submitters begin */
+        pthread_barrier_wait(&stress.turn); /* and have submitted all */
         test_require(thread_count() <= expected, "%u threads instead of %u", thread_count(),
                      expected);
         batch_finish();

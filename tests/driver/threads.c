@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads that share events, each with lists of its own; made for thread sanitizer.
  *
- * Guarantees that are checked: what a command wrote is seen by whoever waited for its event, host or
- * queue; no wake-up is lost among 1000 queues that wait for each other; objects are made and
+ * Guarantees that are checked: what a command wrote is seen by whoever waited for its event, host
+ * or queue; no wake-up is lost among 1000 queues that wait for each other; objects are made and
  * destroyed by several threads at once.
  */
 #include "tests/driver/soft.h"
@@ -27,7 +27,7 @@ static struct {
     pthread_barrier_t turn;
 } shared;
 
-/* ---- 1000 queues in a chain, appended to by all threads ------------------------------------------ */
+/* ---- 1000 queues in a chain, appended to by all threads -------------------------------------- */
 
 static void chain_append(uint32_t thread)
 {
@@ -54,7 +54,7 @@ static void chain_round(uint32_t thread, uint64_t round)
         REQUIRE_ZE(zeEventHostReset(shared.links[i]));
 }
 
-/* ---- a value handed from thread to thread, over the host and over queues ------------------------- */
+/* ---- a value handed from thread to thread, over the host and over queues --------------------- */
 
 static void baton_round(uint32_t thread, ze_command_list_handle_t list)
 {
@@ -76,7 +76,7 @@ static void baton_round(uint32_t thread, ze_command_list_handle_t list)
     }
 }
 
-/* ---- objects come and go ------------------------------------------------------------------------- */
+/* ---- objects come and go --------------------------------------------------------------------- */
 
 static void come_and_go(uint32_t thread)
 {
@@ -148,7 +148,8 @@ int main(void)
     soft_open();
     shared_make();
     for (uint32_t i = 0; i < THREADS; i++)
-        test_require(pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i) == 0, "no thread");
+        test_require(pthread_create(&threads[i], NULL, run, (void *)(uintptr_t)i) == 0,
+                     "no thread");
     for (uint32_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
     shared_release();

@@ -21,7 +21,7 @@
 
 #define BOUND_MS 30000                  /* sanitizers on a busy machine are slow */
 
-/* ---- the connection ------------------------------------------------------------------------------ */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 void raw_connect(struct raw *raw, const char *path)
 {
@@ -32,8 +32,8 @@ void raw_connect(struct raw *raw, const char *path)
     raw->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     test_require(raw->fd >= 0, "socket: %s", strerror(errno));
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    test_require(connect(raw->fd, (struct sockaddr *)&address, sizeof(address)) == 0,
-                 "connect: %s", strerror(errno));
+    test_require(connect(raw->fd, (struct sockaddr *)&address, sizeof(address)) == 0, "connect: %s",
+                 strerror(errno));
 }
 
 static void *board_map(int fd, size_t size, int protection)
@@ -92,7 +92,7 @@ void raw_close(struct raw *raw)
     raw->progress = NULL;
 }
 
-/* ---- out ------------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 int raw_send(struct raw *raw, const void *bytes, size_t size)
 {
@@ -155,7 +155,7 @@ int raw_send_command(struct raw *raw, const Xpurt__Command *command)
     return raw_send_message(raw, &message);
 }
 
-/* ---- in --------------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 static void reply_take(struct raw *raw, size_t length, unsigned n_fds)
 {
@@ -202,7 +202,7 @@ enum raw_came raw_receive(struct raw *raw, int timeout_ms)
 const Xpurt__ToClient *raw_ask(struct raw *raw, Xpurt__ToDaemon *request)
 {
     request->serial = ++raw->serial;
-    (void)raw_send_message(raw, request);       /* its last words may be in the socket */
+    (void)raw_send_message(raw, request); /* its last words may be in the socket */
     for (;;) {
         enum raw_came came = raw_receive(raw, BOUND_MS);
 
@@ -243,7 +243,7 @@ bool raw_closed(struct raw *raw)
     return came == RAW_END;
 }
 
-/* ---- what clients do ---------------------------------------------------------------------------------- */
+/* ---- what clients do ------------------------------------------------------------------------- */
 
 void raw_stream_create(struct raw *raw, uint32_t stream, uint32_t device)
 {
@@ -377,8 +377,7 @@ xpurt_result raw_memory_open(struct raw *raw, const struct handle *handle, uint6
     return result;
 }
 
-xpurt_result raw_host_alloc(struct raw *raw, uint64_t size, uint32_t *ret_segment,
-                            void **ret_bytes)
+xpurt_result raw_host_alloc(struct raw *raw, uint64_t size, uint32_t *ret_segment, void **ret_bytes)
 {
     Xpurt__HostAlloc alloc = XPURT__HOST_ALLOC__INIT;
     Xpurt__ToDaemon request = { RAW_REQUEST(HOST_ALLOC), .host_alloc = &alloc };

@@ -41,7 +41,7 @@ struct raw {
     PROTOBUF_C_MESSAGE_INIT(&xpurt__command__descriptor), XPURT__COMMAND__BODY_##name
 #define RAW_REQUEST(name) \
     PROTOBUF_C_MESSAGE_INIT(&xpurt__to_daemon__descriptor), 0, NULL, 0, \
-    XPURT__TO_DAEMON__REQUEST_##name
+        XPURT__TO_DAEMON__REQUEST_##name
 
 /* ---- the connection -------------------------------------------------------------------------- */
 
@@ -52,7 +52,7 @@ void raw_connect(struct raw *raw, const char *socket);
 void raw_open(struct raw *raw, const char *socket);
 void raw_close(struct raw *raw);
 
-/* ---- out: 0, or -errno when the daemon has hung up -------------------------------------------- */
+/* ---- out: 0, or -errno when the daemon has hung up ------------------------------------------- */
 
 int raw_send(struct raw *raw, const void *bytes, size_t size);
 
@@ -64,7 +64,7 @@ int raw_send_frame(struct raw *raw, const void *payload, size_t size);
 int raw_send_message(struct raw *raw, const Xpurt__ToDaemon *message);
 int raw_send_command(struct raw *raw, const Xpurt__Command *command);
 
-/* ---- in ----------------------------------------------------------------------------------------- */
+/* ---- in -------------------------------------------------------------------------------------- */
 
 enum raw_came { RAW_FRAME, RAW_END, RAW_SILENCE };
 
@@ -84,7 +84,7 @@ void raw_settle(struct raw *raw);
 /* Whether the daemon closes this connection now, within a generous time. */
 bool raw_closed(struct raw *raw);
 
-/* ---- what clients do ------------------------------------------------------------------------------ */
+/* ---- what clients do ------------------------------------------------------------------------- */
 
 void raw_stream_create(struct raw *raw, uint32_t stream, uint32_t device);
 void raw_stream_destroy(struct raw *raw, uint32_t stream);

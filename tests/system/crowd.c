@@ -16,7 +16,7 @@
 
 TestSuite(crowd, .timeout = 300);
 
-/* ---- does not read ----------------------------------------------------------------------------------------- */
+/* ---- does not read --------------------------------------------------------------------------- */
 
 /* Ask again and again with one and the same frame, until the daemon has enough. Meanwhile it must
  * not open more than a few hundred descriptors for that. */
@@ -96,7 +96,7 @@ Test(crowd, never_reads_errors)
     scene_play(never_reads_errors, 3);
 }
 
-/* ---- does not speak ---------------------------------------------------------------------------------------- */
+/* ---- does not speak -------------------------------------------------------------------------- */
 
 static void says_nothing(struct scene *scene)
 {
@@ -105,7 +105,7 @@ static void says_nothing(struct scene *scene)
 
     raw_connect(&silent, scene->daemon.socket);
     raw_connect(&slow, scene->daemon.socket);
-    raw_send(&slow, half, sizeof(half));        /* half a header is nothing either */
+    raw_send(&slow, half, sizeof(half)); /* half a header is nothing either */
     test_require(raw_closed(&silent) && silent.error == XPURT_ERROR_PROTOCOL, "%s", silent.text);
     test_require(raw_closed(&slow) && slow.error == XPURT_ERROR_PROTOCOL, "%s", slow.text);
     raw_close(&silent);
@@ -118,7 +118,7 @@ Test(crowd, says_nothing)
     struct raw quiet;
 
     scene_begin(&scene, "hello-timeout-ms = 100");
-    raw_open(&quiet, scene.daemon.socket);      /* said Hello, then nothing: that is fine */
+    raw_open(&quiet, scene.daemon.socket); /* said Hello, then nothing: that is fine */
     scene_attack(&scene, says_nothing, 5);
     raw_settle(&quiet);
     test_require(!quiet.errors, "%s", quiet.text);
@@ -126,7 +126,7 @@ Test(crowd, says_nothing)
     scene_end(&scene);
 }
 
-/* ---- all at once ---------------------------------------------------------------------------------------------- */
+/* ---- all at once ----------------------------------------------------------------------------- */
 
 #define CROWD 1000
 
@@ -219,7 +219,7 @@ Test(crowd, no_descriptors_left)
     scene_end(&scene);
 }
 
-/* ---- and then nobody ------------------------------------------------------------------------------------------- */
+/* ---- and then nobody ------------------------------------------------------------------------- */
 
 /* How often threads of the daemon went to sleep, all in all. */
 static unsigned long sleeps_count(pid_t pid)

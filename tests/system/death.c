@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/system/death.c: kill -9 of a producer, kill -9 of the daemon, and what is left of handles. */
+/* tests/system/death.c: kill -9 of a producer, kill -9 of the daemon, what is left of handles. */
 #include "tests/system/scene.h"
 
 #include <criterion/criterion.h>
@@ -31,7 +31,7 @@ static void expect_median(uint64_t *times, size_t n, uint64_t bound, const char 
                  (unsigned long long)times[n / 2] / 1000, (unsigned long long)times[n - 1] / 1000);
 }
 
-/* ---- a producer dies ---------------------------------------------------------------------------------- */
+/* ---- a producer dies ------------------------------------------------------------------------- */
 
 struct handles {
     xpurt_event_handle handles[2];
@@ -172,7 +172,7 @@ Test(death, of_a_producer_with_queued_work)
         raw_stream_create(&raw, 0, 0);
         raw_stream_create(&raw, 1, 1);
         raw_wait(&raw, 0, point);
-        raw_wait(&raw, 1, raw_record(&raw, 0));         /* and one waits for the waiter */
+        raw_wait(&raw, 1, raw_record(&raw, 0)); /* and one waits for the waiter */
         raw_record(&raw, 1);
         raw_settle(&raw);
         begin = scene_now_ns();
@@ -244,7 +244,7 @@ Test(death, at_any_moment)
     free(scene);
 }
 
-/* ---- the daemon dies ------------------------------------------------------------------------------------------ */
+/* ---- the daemon dies ------------------------------------------------------------------------- */
 
 enum { LOST_EVENT, LOST_BLOCKING, LOST_DEADLINE, LOST_STREAM, LOST_REQUEST, LOST_KINDS };
 

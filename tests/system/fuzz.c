@@ -61,7 +61,7 @@ static struct {
 
 static _Atomic bool stop;
 
-/* ---- numbers --------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static uint64_t roll(struct attacker *attacker)
 {
@@ -171,12 +171,12 @@ static Xpurt__Location *wild_location(struct attacker *attacker, unsigned which)
     return location;
 }
 
-/* ---- commands ---------------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static size_t command_add(uint8_t *out, const Xpurt__Command *command)
 {
-    out[0] = 0x0a;                      /* field 1 */
-    out[1] = (uint8_t)xpurt__command__pack(command, out + 2);           /* below 128 */
+    out[0] = 0x0a;                                            /* field 1 */
+    out[1] = (uint8_t)xpurt__command__pack(command, out + 2); /* below 128 */
     return 2u + out[1];
 }
 
@@ -276,7 +276,7 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     return command_add(out, &command);
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static size_t request_pack(struct attacker *attacker, uint8_t *out)
 {
@@ -344,8 +344,8 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         break;
     case 8:
         board.slot = wild_slot(attacker);
-        board.instance = (ProtobufCBinaryData){ sizeof(attacker->raw.instance),
-                                                attacker->raw.instance };
+        board.instance =
+            (ProtobufCBinaryData){ sizeof(attacker->raw.instance), attacker->raw.instance };
         request.request_case = XPURT__TO_DAEMON__REQUEST_BOARD_OPEN;
         request.board_open = &board;
         break;
@@ -362,7 +362,7 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     return xpurt__to_daemon__pack(&request, out);
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 /* More than a stream takes at once, behind a slow command or a record that is still to come. */
 static size_t burst_make(struct attacker *attacker, uint8_t *out)
@@ -394,8 +394,8 @@ static size_t burst_make(struct attacker *attacker, uint8_t *out)
 
         record.stream = stream;
         record.value = ++attacker->raw.values[stream];
-        size += command_add(out + size,
-                            &(Xpurt__Command){ RAW_COMMAND(RECORD), .record = &record });
+        size +=
+            command_add(out + size, &(Xpurt__Command){ RAW_COMMAND(RECORD), .record = &record });
     }
     return size;
 }
@@ -483,7 +483,7 @@ static void attacker_open(struct attacker *attacker, unsigned index)
 {
     raw_open(&attacker->raw, attacker->scene->daemon.socket);
     shared.slots[index] = attacker->raw.slot;
-    fcntl(attacker->raw.fd, F_SETFL, O_NONBLOCK);       /* it gives up where others would wait */
+    fcntl(attacker->raw.fd, F_SETFL, O_NONBLOCK); /* it gives up where others would wait */
     for (uint32_t i = 0; i < 6; i++)
         raw_stream_create(&attacker->raw, i, i % 2);
 }
@@ -496,7 +496,7 @@ static void *attack(void *data)
     unsigned index = (unsigned)(attacker - attackers);
 
     while (!atomic_load(&stop)) {
-        bool deaf = below(attacker, 6) == 0;        /* this time it does not listen */
+        bool deaf = below(attacker, 6) == 0; /* this time it does not listen */
         uint32_t life = 1 + below(attacker, 4000);
 
         attacker->calm = below(attacker, 2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/system/limits.c: each limit is enforced, named, and forgotten with the client that met it. */
+/* tests/system/limits.c: each limit is enforced, named, and free again when its client is gone. */
 #include "tests/system/scene.h"
 
 #include <criterion/criterion.h>
@@ -29,7 +29,7 @@ static void play(const char *limits, void (*attack)(struct scene *scene))
     free(scene);
 }
 
-/* ---- what the watcher and the witness hold counts too ------------------------------------------------ */
+/* ---- what the watcher and the witness hold counts too ---------------------------------------- */
 
 static void sessions_of_a_user(struct scene *scene)
 {
@@ -79,7 +79,7 @@ Test(limits, sessions)
     play("sessions = 4", all_sessions);
 }
 
-/* Sessions that are gone, but whose boards somebody has opened, are still paid for: slots are few. */
+/* Sessions that are gone, but whose boards somebody has open, are still paid for: slots are few. */
 static void pinned_boards(struct scene *scene)
 {
     struct raw holder, victim, refused;
@@ -313,7 +313,7 @@ Test(limits, queue_full_at_the_end)
     play("session-queued = 100", queue_full_at_the_end);
 }
 
-/* ---- limits that make a client wait ------------------------------------------------------------------ */
+/* ---- limits that make a client wait ---------------------------------------------------------- */
 
 #define FILLS 200
 
@@ -339,7 +339,7 @@ static size_t fills_make(uint64_t address, uint8_t *out)
     return FRAME_HEADER_SIZE + xpurt__to_daemon__pack(&message, out + FRAME_HEADER_SIZE);
 }
 
-/* The GPU is slower than the client: the daemon takes in no more than it can keep, nobody else waits,
+/* The GPU is slower than the client: the daemon takes in what it can keep, nobody else waits,
  * nothing is lost. */
 Test(limits, a_client_ahead_of_the_gpu)
 {

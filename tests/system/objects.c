@@ -41,7 +41,7 @@ static void expect_stream_failed(struct raw *raw, xpurt_result result)
     test_require(!raw->errors, "%s", raw->text);
 }
 
-/* ---- ids --------------------------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------------------- */
 
 static void ids_that_do_not_exist(struct scene *scene)
 {
@@ -187,7 +187,7 @@ static void ids_of_another_session(struct scene *scene)
                      XPURT_ERROR_INVALID_ADDRESS,
                  "somebody else's memory was exported");
 
-    raw_fill(&other, 4, segment, 0, 16, 0, 4);          /* they are still there */
+    raw_fill(&other, 4, segment, 0, 16, 0, 4); /* they are still there */
     raw_fill(&other, 4, 0, address, 16, 0, 4);
     raw_record(&other, 4);
     test_require(raw_finish(&other, 4) == XPURT_SUCCESS, "%s", other.text);
@@ -266,7 +266,7 @@ static void points_of_nobody(struct scene *scene)
     raw_stream_create(&raw, 0, 0);
     raw_wait(&raw, 0, point_pack(BOARD_SLOTS - 1, 0, 1));
     expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
-    raw_wait(&raw, 0, point_pack(raw.slot, 0, POINT_VALUE_MAX));        /* its own future */
+    raw_wait(&raw, 0, point_pack(raw.slot, 0, POINT_VALUE_MAX)); /* its own future */
     expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
 
     /* The future of a stream that does not exist: allowed, and over when the session is. */
@@ -282,19 +282,20 @@ Test(objects, points_of_nobody)
     scene_play(points_of_nobody, 5);
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 static void wild_sizes(struct scene *scene)
 {
-    static const uint64_t sizes[] = { UINT64_C(1) << 63, UINT64_MAX, UINT64_MAX - 4095,
-                                      INT64_MAX, INT64_MAX - 4096, UINT64_C(1) << 46 };
+    static const uint64_t sizes[] = { UINT64_C(1) << 63, UINT64_MAX,       UINT64_MAX - 4095,
+                                      INT64_MAX,         INT64_MAX - 4096, UINT64_C(1) << 46 };
     uint32_t segment;
     uint64_t address;
     struct raw raw;
 
     raw_open(&raw, scene->daemon.socket);
     test_require(raw_memory_alloc(&raw, 0, &address) == XPURT_ERROR_INVALID_ARGUMENT, "0 bytes");
-    test_require(raw_host_alloc(&raw, 0, &segment, NULL) == XPURT_ERROR_INVALID_ARGUMENT, "0 bytes");
+    test_require(raw_host_alloc(&raw, 0, &segment, NULL) == XPURT_ERROR_INVALID_ARGUMENT,
+                 "0 bytes");
     test_require(raw_memory_alloc(&raw, PIECE, &address) == 0, "%s", raw.text);
     test_require(raw_host_alloc(&raw, PIECE, &segment, NULL) == 0, "%s", raw.text);
     raw_stream_create(&raw, 0, 0);
@@ -332,7 +333,7 @@ Test(objects, wild_sizes)
     scene_play(wild_sizes, 5);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------ */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 /* One byte before, one byte behind: of device memory and of a segment, as target and as source. */
 static void one_byte_outside(struct scene *scene)
@@ -346,7 +347,7 @@ static void one_byte_outside(struct scene *scene)
     test_require(raw_host_alloc(&raw, PIECE, &segment, NULL) == 0, "%s", raw.text);
     raw_stream_create(&raw, 0, 0);
 
-    raw_fill(&raw, 0, 0, address, PIECE, 0, 1);         /* all of it is fine */
+    raw_fill(&raw, 0, 0, address, PIECE, 0, 1); /* all of it is fine */
     raw_fill(&raw, 0, segment, 0, PIECE, 0, 1);
     raw_copy(&raw, 0, segment, 0, 0, address, PIECE);
     raw_copy(&raw, 0, 0, address + PIECE - 1, segment, PIECE - 1, 1);
@@ -378,10 +379,10 @@ static void one_byte_outside(struct scene *scene)
     raw_copy(&raw, 0, 0, UINT64_MAX, segment, 0, 16);
     expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
 
-    raw_memory_free(&raw, address + 512);               /* the start only */
+    raw_memory_free(&raw, address + 512); /* the start only */
     expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_memory_free(&raw, address);
-    raw_fill(&raw, 0, 0, address, 16, 0, 1);            /* not one's own any more */
+    raw_fill(&raw, 0, 0, address, 16, 0, 1); /* not one's own any more */
     expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_close(&raw);
 }
@@ -479,7 +480,7 @@ Test(objects, missing_parts)
     scene_play(missing_parts, 5);
 }
 
-/* ---- handles -------------------------------------------------------------------------------------------------- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 /* Any bit of any byte changed: refused. */
 static void altered_handles(struct scene *scene)

@@ -34,7 +34,7 @@ uint64_t scene_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* ---- the witness ------------------------------------------------------------------------------------- */
+/* ---- the witness ----------------------------------------------------------------------------- */
 
 /* From device memory to the host and back: what comes out must be what went in. */
 static void witness_round(struct scene *scene, uint32_t segment, uint32_t *bytes, uint64_t memory,
@@ -76,7 +76,8 @@ static void *witness_run(void *data)
 
 void witness_check(struct scene *scene)
 {
-    uint64_t before = atomic_load(&scene->rounds), deadline = scene_now_ns() + BOUND_MS * 1000000ull;
+    uint64_t before = atomic_load(&scene->rounds),
+             deadline = scene_now_ns() + BOUND_MS * 1000000ull;
 
     while (atomic_load(&scene->rounds) < before + 2) {
         test_require(scene_now_ns() < deadline, "the witness cannot work any more");
@@ -84,7 +85,7 @@ void witness_check(struct scene *scene)
     }
 }
 
-/* ---- the books ------------------------------------------------------------------------------------------ */
+/* ---- the books ------------------------------------------------------------------------------- */
 
 /* The software device backs memory by files and keeps some for later; what clients hold of it is in
  * the counters. */
@@ -160,8 +161,8 @@ void books_read(struct scene *scene, struct books *ret_books)
 }
 
 /* The first difference, or NULL. */
-static const char *books_differ(const struct books *before, const struct books *now,
-                                char *text, size_t size)
+static const char *books_differ(const struct books *before, const struct books *now, char *text,
+                                size_t size)
 {
     for (unsigned i = 0; i < before->n; i++)
         if (before->values[i] != now->values[i]) {
@@ -193,7 +194,7 @@ void books_check(struct scene *scene, const struct books *before)
     }
 }
 
-/* ---- the scene ------------------------------------------------------------------------------------------- */
+/* ---- the scene ------------------------------------------------------------------------------- */
 
 static void scene_people(struct scene *scene)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/system/users.c: one user's sessions against another's. Needs root, to become somebody else. */
+/* tests/system/users.c: one user's sessions against another's. Root only: it becomes somebody. */
 #include "tests/system/scene.h"
 
 #include <criterion/criterion.h>
@@ -49,12 +49,12 @@ static void steal(int channel, void *data)
     become(loot);
     test_await(channel);
     raw_open(&raw, loot->socket);
-    test_require(raw_event_open(&raw, &loot->event, NULL, NULL) == XPURT_ERROR_PERMISSION,
-                 "%s", raw.text);
-    test_require(raw_memory_open(&raw, &loot->memory, &address) == XPURT_ERROR_PERMISSION,
-                 "%s", raw.text);
-    test_require(raw_board_open(&raw, loot->slot, loot->instance) == XPURT_ERROR_PERMISSION,
-                 "%s", raw.text);
+    test_require(raw_event_open(&raw, &loot->event, NULL, NULL) == XPURT_ERROR_PERMISSION, "%s",
+                 raw.text);
+    test_require(raw_memory_open(&raw, &loot->memory, &address) == XPURT_ERROR_PERMISSION, "%s",
+                 raw.text);
+    test_require(raw_board_open(&raw, loot->slot, loot->instance) == XPURT_ERROR_PERMISSION, "%s",
+                 raw.text);
     expect_no_wait(&raw, 0, loot->point);
     expect_no_wait(&raw, 1, loot->future);
 

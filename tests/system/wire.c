@@ -17,10 +17,11 @@ TestSuite(wire, .timeout = 300);
 static void expect_refused(struct raw *raw)
 {
     test_require(raw_closed(raw), "the daemon goes on with a client that breaks the protocol");
-    test_require(raw->errors && raw->error == XPURT_ERROR_PROTOCOL, "it was closed without a reason");
+    test_require(raw->errors && raw->error == XPURT_ERROR_PROTOCOL,
+                 "it was closed without a reason");
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static void random_bytes(struct scene *scene)
 {
@@ -175,7 +176,7 @@ static void split_everywhere(struct scene *scene)
         raw_open(&raw, scene->daemon.socket);
         raw_send(&raw, bytes, cut);
         if (cut % 8 == 0)
-            raw_counter(&scene->watcher, "frames");     /* the daemon has seen the first half */
+            raw_counter(&scene->watcher, "frames"); /* the daemon has seen the first half */
         raw_send(&raw, bytes + cut, size - cut);
         do {
             test_require(raw_receive(&raw, 30000) == RAW_FRAME, "no answer to a frame in halves");
@@ -201,19 +202,19 @@ static void odd_protobuf(struct scene *scene)
     raw_send_frame(&raw, "", 0);        /* nothing at all is nothing wrong */
 
     for (size_t i = 0; i + 2 <= 4000; i += 2)
-        memcpy(payload + i, "\x0a\x00", 2);             /* commands without a body */
+        memcpy(payload + i, "\x0a\x00", 2); /* commands without a body */
     raw_send_frame(&raw, payload, 4000);
     raw_settle(&raw);
     test_require(raw.error == XPURT_ERROR_UNSUPPORTED, "%s", raw.text);
 
     for (size_t i = 0; i + 3 <= 3000; i += 3)
-        memcpy(payload + i, "\xf8\x3f\x01", 3);         /* field 1023, a varint */
+        memcpy(payload + i, "\xf8\x3f\x01", 3); /* field 1023, a varint */
     raw_send_frame(&raw, payload, 3000);
     raw_settle(&raw);
 
     for (size_t i = 0; i + 2 <= FRAME_PAYLOAD_MAX; i += 2)
         memcpy(payload + i, "\x0a\x00", 2);
-    raw_send_frame(&raw, payload, FRAME_PAYLOAD_MAX);   /* within the budget or refused */
+    raw_send_frame(&raw, payload, FRAME_PAYLOAD_MAX); /* within the budget or refused */
     raw_close(&raw);
 
     raw_open(&raw, scene->daemon.socket);
@@ -229,7 +230,7 @@ Test(wire, odd_protobuf)
     scene_play(odd_protobuf, 5);
 }
 
-/* ---- order and versions ------------------------------------------------------------------------------------ */
+/* ---- order and versions ---------------------------------------------------------------------- */
 
 static void before_hello(struct scene *scene)
 {
@@ -316,15 +317,15 @@ static void unknown_request(struct scene *scene)
     struct raw raw;
 
     raw_open(&raw, scene->daemon.socket);
-    raw_send_frame(&raw, "\x10\x21\xf2\x3f\x00", 5);    /* serial 33, field 1022, empty */
+    raw_send_frame(&raw, "\x10\x21\xf2\x3f\x00", 5); /* serial 33, field 1022, empty */
     test_require(raw_receive(&raw, 30000) == RAW_FRAME, "no answer to an unknown request");
     test_require(raw.reply->serial == 33 && raw.error == XPURT_ERROR_UNSUPPORTED, "%s", raw.text);
 
-    raw_send_frame(&raw, "\x0a\x03\xf2\x3f\x00", 5);    /* a command: field 1022, empty */
+    raw_send_frame(&raw, "\x0a\x03\xf2\x3f\x00", 5); /* a command: field 1022, empty */
     raw_settle(&raw);
     test_require(raw.errors == 2 && raw.error == XPURT_ERROR_UNSUPPORTED, "%s", raw.text);
 
-    raw_send_message(&raw, &message);                   /* neither request nor serial: nothing */
+    raw_send_message(&raw, &message);   /* neither request nor serial: nothing */
     raw_settle(&raw);
     raw_close(&raw);
 }
@@ -351,11 +352,11 @@ Test(wire, request_without_serial)
     scene_play(request_without_serial, 5);
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static void send_descriptors(struct scene *scene, unsigned n, unsigned announced, bool request)
 {
-    static const uint8_t stats[] = { 0x10, 0x01, 0x6a, 0x00 };          /* serial 1, Stats */
+    static const uint8_t stats[] = { 0x10, 0x01, 0x6a, 0x00 }; /* serial 1, Stats */
     struct frame_header header = { .length = request ? sizeof(stats) : 0,
                                    .fds = (uint16_t)announced };
     uint8_t bytes[FRAME_HEADER_SIZE + sizeof(stats)];
@@ -381,9 +382,9 @@ static void descriptors_where_none_belong(struct scene *scene)
     send_descriptors(scene, 1, 1, true);
     send_descriptors(scene, 1, 1, false);
     send_descriptors(scene, 4, 4, true);
-    send_descriptors(scene, 1, 0, true);        /* not announced */
+    send_descriptors(scene, 1, 0, true); /* not announced */
     send_descriptors(scene, 1, 0, false);
-    send_descriptors(scene, 0, 1, true);        /* announced, not sent */
+    send_descriptors(scene, 0, 1, true); /* announced, not sent */
     send_descriptors(scene, 1, 2, true);
     send_descriptors(scene, 5, 4, true);
     send_descriptors(scene, 5, 5, true);

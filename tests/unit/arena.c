@@ -46,7 +46,7 @@ Test(arena, the_budget_ends)
     cr_assert_null(take(1));
     arena_reset(&arena);
     cr_assert_not_null(take(256));
-    arena.allocator.free(arena.allocator.allocator_data, arena.bytes);  /* nothing happens */
+    arena.allocator.free(arena.allocator.allocator_data, arena.bytes); /* nothing happens */
     cr_assert_null(take(1));
     arena_deinit(&arena);
 }

@@ -138,7 +138,7 @@ static void peer_send(const void *bytes, size_t size)
 
 static uint8_t buffer[4 * (FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX)];
 
-/* ---- frames in ------------------------------------------------------------------------------------------ */
+/* ---- frames in ------------------------------------------------------------------------------- */
 
 Test(connection, frames_of_all_sizes)
 {
@@ -211,7 +211,7 @@ Test(connection, hang_up_in_the_middle)
     cr_assert_null(reason, "it is no offence to leave");
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 Test(connection, descriptors_go_with_their_frame)
 {
@@ -246,7 +246,7 @@ Test(connection, descriptors_announced_but_missing)
     cr_assert_eq(lost, 1);
 }
 
-/* ---- pausing ----------------------------------------------------------------------------------------------- */
+/* ---- pausing --------------------------------------------------------------------------------- */
 
 Test(connection, paused_frames_wait)
 {
@@ -292,7 +292,7 @@ Test(connection, the_peer_dies_while_paused)
     peer = -1;
 }
 
-/* ---- out ---------------------------------------------------------------------------------------------------- */
+/* ---- out ------------------------------------------------------------------------------------- */
 
 Test(connection, answers_survive_a_full_socket)
 {

@@ -19,7 +19,7 @@ static void open_ends(void)
 
 TestSuite(frame, .init = open_ends, .timeout = 30);
 
-/* ---- headers ------------------------------------------------------------------------------------------ */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 Test(frame, header_bytes_are_little_endian)
 {
@@ -63,7 +63,7 @@ Test(frame, header_limits)
     }
 }
 
-/* ---- descriptors ----------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static bool is_open(int fd)
 {
@@ -83,7 +83,9 @@ static void send_many(int n, char byte)
 {
     char control[CMSG_SPACE(sizeof(int) * 250)] = { 0 };
     struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-    struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr message = { .msg_iov = &iov,
+                              .msg_iovlen = 1,
+                              .msg_control = control,
                               .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n) };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
@@ -155,7 +157,7 @@ Test(frame, too_many_descriptors_over_two_reads)
     cr_assert_not(is_open(first));
 }
 
-/* ---- ends -------------------------------------------------------------------------------------------------- */
+/* ---- ends ------------------------------------------------------------------------------------ */
 
 Test(frame, empty_full_and_closed_sockets)
 {

@@ -98,7 +98,7 @@ Test(layout, stamps)
     cr_assert_eq(stamp_slot(stamp_pack(5, 0)), 5);
 }
 
-/* ---- sleeping ------------------------------------------------------------------------------------------ */
+/* ---- sleeping -------------------------------------------------------------------------------- */
 
 static _Atomic uint32_t word;
 static _Atomic uint32_t asleep;
@@ -130,6 +130,6 @@ Test(layout, a_wake_reaches_every_sleeper)
 Test(layout, no_sleep_on_a_word_that_differs)
 {
     atomic_store(&word, 7);
-    board_sleep(&word, 6, UINT64_C(3600000000000));     /* or the time-out of the suite tells */
-    board_sleep(&word, 7, 1000000);                     /* ends by itself */
+    board_sleep(&word, 6, UINT64_C(3600000000000)); /* or the time-out of the suite tells */
+    board_sleep(&word, 7, 1000000);                 /* ends by itself */
 }
