@@ -29,7 +29,7 @@ struct reaper {
     pthread_t thread;
     void (*noticed)(struct stream *stream);
     struct stream *streams;             /* watched; the thread's own */
-    _Atomic uint64_t passes;            /* that published something */
+    _Atomic uint64_t publications;      /* counted before they can be seen */
 
     pthread_mutex_t lock;               /* for all below */
     pthread_cond_t wake;
@@ -47,7 +47,7 @@ static uint64_t now_ns(void)
 }
 
 /* Publish the markers that are done; true if there were any. */
-static bool stream_reap(struct stream *stream)
+static bool stream_reap(struct reaper *reaper, struct stream *stream)
 {
     uint64_t head = atomic_load_explicit(&stream->head, memory_order_acquire);
     uint64_t done = atomic_load_explicit(&stream->done, memory_order_relaxed);
@@ -76,6 +76,7 @@ static bool stream_reap(struct stream *stream)
     if (done == first)
         return false;
 
+    atomic_fetch_add_explicit(&reaper->publications, 1, memory_order_release);
     if (value && !atomic_load(&stream->lost))
         timeline_publish(stream->timeline, value);
     atomic_store(&stream->done, done);
@@ -104,7 +105,7 @@ static bool reaper_pass(struct reaper *reaper)
     bool progress = false, notices = false;
 
     for (struct stream **link = &reaper->streams, *stream; (stream = *link);) {
-        if (!stream_reap(stream)) {
+        if (!stream_reap(reaper, stream)) {
             link = &stream->next_watched;
             continue;
         }
@@ -124,8 +125,6 @@ static bool reaper_pass(struct reaper *reaper)
             link = &stream->next_watched;
         pthread_mutex_unlock(&reaper->lock);
     }
-    if (progress)
-        atomic_fetch_add_explicit(&reaper->passes, 1, memory_order_release);
     if (notices)
         uv_async_send(&reaper->async);
     return progress;
@@ -213,7 +212,7 @@ static void reaper_on_async(uv_async_t *async)
 
 void reaper_observe(struct reaper *reaper)
 {
-    (void)atomic_load_explicit(&reaper->passes, memory_order_acquire);
+    (void)atomic_load_explicit(&reaper->publications, memory_order_acquire);
 }
 
 void reaper_watch(struct reaper *reaper, struct stream *stream)

@@ -103,19 +103,45 @@ struct allocation *memory_remove(ze_context_handle_t context, const void *pointe
     return allocation;
 }
 
+/* Device addresses are passed from process to process, and are not to mean something else there:
+ * memory goes where no kernel places a mapping by itself, below the highest place where it begins.
+ * Two processes with this driver begin at different places; addresses come round again late. */
+#if UINTPTR_MAX > UINT32_MAX
+#define WINDOW_BEGIN UINT64_C(0x7e9000000000)
+#define WINDOW_SIZE UINT64_C(0x6000000000)
+#else
+#define WINDOW_BEGIN 0u
+#define WINDOW_SIZE 0u
+#endif
+
+/* Where to try; NULL: anywhere. */
+static void *window_next(size_t length)
+{
+    static _Atomic uint64_t used;
+    uint64_t start = (uint64_t)getpid() % 4096 << 26;
+
+    if (length > WINDOW_SIZE / 8)
+        return NULL;
+    start += atomic_fetch_add(&used, length + SOFT_PAGE);
+    start %= WINDOW_SIZE;
+    return start + length > WINDOW_SIZE ? NULL : (void *)(uintptr_t)(WINDOW_BEGIN + start);
+}
+
 void *memory_map(int fd, size_t size, size_t alignment)
 {
     size_t length = ALIGN_UP(size, SOFT_PAGE);
     char *reserved, *aligned;
 
     if (alignment <= SOFT_PAGE) {
-        void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *memory =
+            mmap(window_next(length), length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
         return memory == MAP_FAILED ? NULL : memory;
     }
     if (length > SIZE_MAX - alignment)
         return NULL;
-    reserved = mmap(NULL, length + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    reserved = mmap(window_next(length + alignment), length + alignment, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (reserved == MAP_FAILED)
         return NULL;
     aligned = (char *)ALIGN_UP((uintptr_t)reserved, alignment);

@@ -1,560 +1,222 @@
 /* SPDX-License-Identifier: MIT */
-/* Events: who signals, who waits, when it happened. Counter-based events: counter.c. */
-#include "tests/driver/soft.h"
+/* Events and pools within one process. */
+#include "scene.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#define EVENTS 16
-#define STAMPS ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP
+TestSuite(event, .init = soft_open, .fini = soft_close, .timeout = 60);
 
-static ze_event_pool_handle_t pool;
-static ze_event_handle_t events[EVENTS];
-static ze_command_list_handle_t lists[4];
-static uint64_t *memory;                /* a page of shared memory */
-
-static void start_with(ze_event_pool_flags_t flags)
+Test(event, host_signal_query_reset)
 {
-    soft_open();
-    pool = soft_pool(EVENTS, flags);
-    for (uint32_t i = 0; i < EVENTS; i++)
-        events[i] = soft_event(pool, i);
-    for (size_t i = 0; i < COUNT_OF(lists); i++)
-        lists[i] = soft_immediate_on(soft.devices[i % soft.device_count], 0,
-                                     ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS,
-                                     ZE_COMMAND_QUEUE_PRIORITY_NORMAL, 0);
-    memory = soft_alloc(ZE_MEMORY_TYPE_SHARED, 4096);
-}
+    ze_event_pool_handle_t pool = soft_pool(0, 4);
+    ze_event_handle_t event = soft_event(pool, 3);
 
-static void start(void)
-{
-    start_with(0);
-}
-
-static void start_shared(void)
-{
-    start_with(ZE_EVENT_POOL_FLAG_IPC);
-}
-
-static void start_timed(void)
-{
-    start_with(STAMPS);
-}
-
-static void stop(void)
-{
-    for (size_t i = 0; i < COUNT_OF(lists); i++)
-        REQUIRE_ZE(zeCommandListDestroy(lists[i]));
-    for (uint32_t i = 0; i < EVENTS; i++)
-        REQUIRE_ZE(zeEventDestroy(events[i]));
-    REQUIRE_ZE(zeEventPoolDestroy(pool));
-    soft_free(memory);
-    soft_close();
-}
-
-TestSuite(event, .init = start, .fini = stop);
-TestSuite(shared_event, .init = start_shared, .fini = stop);
-TestSuite(timing, .init = start_timed, .fini = stop);
-
-static void expect_open(ze_event_handle_t event)
-{
-    cr_assert_eq(zeEventQueryStatus(event), ZE_RESULT_NOT_READY);
-    cr_assert_eq(zeEventHostSynchronize(event, 0), ZE_RESULT_NOT_READY);
-}
-
-static void expect_signalled(ze_event_handle_t event)
-{
-    REQUIRE_ZE(zeEventQueryStatus(event));
-    REQUIRE_ZE(zeEventHostSynchronize(event, 0));
-}
-
-/* ---- the host -------------------------------------------------------------------------------- */
-
-Test(event, signal_and_reset_from_the_host)
-{
-    expect_open(events[0]);
-    for (int i = 0; i < 3; i++) {
-        REQUIRE_ZE(zeEventHostSignal(events[0]));
-        REQUIRE_ZE(zeEventHostSignal(events[0]));
-        expect_signalled(events[0]);
-        expect_open(events[1]);
-        REQUIRE_ZE(zeEventHostReset(events[0]));
-        REQUIRE_ZE(zeEventHostReset(events[0]));
-        expect_open(events[0]);
-    }
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
-Test(event, synchronize_gives_up_after_its_time_and_not_before)
-{
-    uint64_t before = now_ns();
-
-    cr_assert_eq(zeEventHostSynchronize(events[0], SECOND / 20), ZE_RESULT_NOT_READY);
-    cr_assert_geq(now_ns() - before, SECOND / 20);
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryStatus(event));
+    RESULT(ZE_RESULT_NOT_READY, zeEventHostSynchronize(event, 0));
+    RESULT(ZE_RESULT_NOT_READY, zeEventHostSynchronize(event, MILLISECOND));
+    OK(zeEventHostSignal(event));
+    OK(zeEventQueryStatus(event));
+    OK(zeEventHostSynchronize(event, 0));
+    OK(zeEventHostSynchronize(event, FOREVER));
+    OK(zeEventHostReset(event));
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryStatus(event));
+    OK(zeEventHostSignal(event));
+    OK(zeEventDestroy(event));
+    event = soft_event(pool, 3);        /* a slot that is used again starts anew */
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryStatus(event));
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
 }
 
 static void *signal_later(void *event)
 {
-    nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
-    REQUIRE_ZE(zeEventHostSignal(event));
+    nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    OK(zeEventHostSignal(event));
     return NULL;
 }
 
-static void *wait_forever(void *event)
+Test(event, synchronize_sleeps_until_signalled)
 {
-    REQUIRE_ZE(zeEventHostSynchronize(event, UINT64_MAX));
-    return NULL;
+    ze_event_pool_handle_t pool = soft_pool(0, 1);
+    ze_event_handle_t event = soft_event(pool, 0);
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, signal_later, event);
+    OK(zeEventHostSynchronize(event, FOREVER));
+    pthread_join(thread, NULL);
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
 }
 
-static void one_signal_wakes_all_threads(void)
+Test(event, wait_appended_before_the_signal_exists)
 {
-    pthread_t threads[6];
+    ze_event_pool_handle_t pool = soft_pool(0, 2);
+    ze_event_handle_t first = soft_event(pool, 0), second = soft_event(pool, 1);
+    ze_command_list_handle_t waiter = soft_immediate(0, 0), signaller = soft_immediate(1, 0);
+    char *from = soft_host_memory(64), *to = soft_device_memory(64);
 
-    for (size_t i = 0; i < COUNT_OF(threads); i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, i ? wait_forever : signal_later, events[3]),
-                     0);
-    for (size_t i = 0; i < COUNT_OF(threads); i++)
-        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    memset(to, 0, 64);
+    memset(from, 7, 64);
+    OK(zeCommandListAppendMemoryCopy(waiter, to, from, 64, second, 1, &first));
+    RESULT(ZE_RESULT_NOT_READY, zeEventHostSynchronize(second, MILLISECOND));
+    CHECK(to[0] == 0);
+    OK(zeCommandListAppendSignalEvent(signaller, first));
+    OK(zeEventHostSynchronize(second, FOREVER));
+    CHECK(memcmp(from, to, 64) == 0);
+    OK(zeCommandListAppendEventReset(signaller, first));
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryStatus(first));
+    OK(zeCommandListDestroy(waiter));
+    OK(zeCommandListDestroy(signaller));
+    OK(zeEventDestroy(first));
+    OK(zeEventDestroy(second));
+    OK(zeEventPoolDestroy(pool));
+    soft_free(from);
+    soft_free(to);
 }
 
-Test(event, one_signal_wakes_all_threads)
+Test(event, a_pulse_releases_who_waits)
 {
-    one_signal_wakes_all_threads();
-}
+    ze_event_pool_handle_t pool = soft_pool(0, 2);
+    ze_event_handle_t pulse = soft_event(pool, 0), done = soft_event(pool, 1);
+    ze_command_list_handle_t list = soft_immediate(0, 0);
 
-Test(shared_event, one_signal_wakes_all_threads)
-{
-    one_signal_wakes_all_threads();
-}
-
-/* ---- the device ------------------------------------------------------------------------------ */
-
-Test(event, signal_and_reset_from_the_device)
-{
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(zeCommandListAppendEventReset(lists[0], events[0]));
-    soft_finish(lists[0]);
-    expect_open(events[0]);
-    REQUIRE_ZE(zeCommandListAppendBarrier(lists[0], events[0], 0, NULL));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-}
-
-static void a_wait_may_come_before_the_signal_exists(void)
-{
-    memory[0] = 5;
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[0], &memory[2], &memory[1], 8, events[2], 1,
-                                             &events[1]));
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(lists[1], &memory[1], &memory[0], 8, events[1], 1,
-                                             &events[0]));
-    expect_open(events[2]);
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[2], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[2], FOREVER));
-    cr_assert_eq(memory[2], 5);
-}
-
-Test(event, a_wait_may_come_before_the_signal_exists)
-{
-    cr_assert_geq(soft.device_count, 2, "the lists are on different devices");
-    a_wait_may_come_before_the_signal_exists();
-}
-
-Test(shared_event, a_wait_may_come_before_the_signal_exists)
-{
-    a_wait_may_come_before_the_signal_exists();
-}
-
-Test(event, a_command_waits_for_all_its_events)
-{
-    const uint32_t order[] = { 3, 0, 2, 1 };
-
-    REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 4, events));
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[8]));
-    for (uint32_t i = 0; i < 4; i++) {
-        cr_assert_eq(zeEventHostSynchronize(events[8], SECOND / 500), ZE_RESULT_NOT_READY);
-        REQUIRE_ZE(zeEventHostSignal(events[order[i]]));
+    for (int i = 0; i < 1000; i++) {
+        OK(zeEventHostReset(done));
+        OK(zeCommandListAppendBarrier(list, done, 1, &pulse));
+        OK(zeEventHostSignal(pulse));
+        OK(zeEventHostReset(pulse));
+        OK(zeEventHostSynchronize(done, FOREVER));
     }
-    REQUIRE_ZE(zeEventHostSynchronize(events[8], FOREVER));
+    OK(zeCommandListDestroy(list));
+    OK(zeEventDestroy(pulse));
+    OK(zeEventDestroy(done));
+    OK(zeEventPoolDestroy(pool));
 }
 
-Test(event, one_event_releases_many_queues)
+/* A thousand queues, each waiting for the one before: one signal runs through all of them. */
+Test(event, a_long_chain_of_queues)
 {
-    enum { QUEUES = 200 };
-    ze_command_list_handle_t queues[QUEUES];
-    uint8_t *bytes = (uint8_t *)memory, one = 1;
+    enum { LINKS = 1000 };
+    ze_event_pool_handle_t pool = soft_pool(0, LINKS + 1);
+    ze_command_list_handle_t lists[LINKS];
+    ze_event_handle_t events[LINKS + 1];
 
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        queues[i] = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-        REQUIRE_ZE(
-            zeCommandListAppendMemoryFill(queues[i], &bytes[i], &one, 1, 1, NULL, 1, events));
+    for (int i = 0; i <= LINKS; i++)
+        events[i] = soft_event(pool, (uint32_t)i);
+    for (int i = LINKS - 1; i >= 0; i--) {
+        lists[i] = soft_immediate((uint32_t)i % soft.device_count, 0);
+        OK(zeCommandListAppendBarrier(lists[i], events[i + 1], 1, &events[i]));
     }
-    for (uint32_t i = 0; i < QUEUES; i++)
-        cr_assert_eq(bytes[i], 0);
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[1], events[0]));
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        soft_finish(queues[i]);
-        cr_assert_eq(bytes[i], 1);
-        REQUIRE_ZE(zeCommandListDestroy(queues[i]));
-    }
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryStatus(events[LINKS]));
+    OK(zeEventHostSignal(events[0]));
+    OK(zeEventHostSynchronize(events[LINKS], FOREVER));
+    for (int i = 0; i <= LINKS; i++)
+        OK(zeEventDestroy(events[i]));
+    for (int i = 0; i < LINKS; i++)
+        OK(zeCommandListDestroy(lists[i]));
+    OK(zeEventPoolDestroy(pool));
 }
 
-/* Queue i waits for queue i - 1; they are appended to in a random order. */
-static void chain(ze_event_pool_flags_t flags)
+Test(event, timestamps_enclose_the_command)
 {
-    enum { QUEUES = 1000 };
-    static ze_command_list_handle_t queues[QUEUES];
-    static ze_event_handle_t links[QUEUES + 1];
-    static uint32_t order[QUEUES];
-    ze_event_pool_handle_t many = soft_pool(QUEUES + 1, flags);
-    uint32_t *values = soft_alloc(ZE_MEMORY_TYPE_SHARED, (QUEUES + 1) * 4);
-    uint64_t random = soft_seed();
+    ze_event_pool_handle_t pool = soft_pool(ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP, 3);
+    ze_event_handle_t first = soft_event(pool, 0), second = soft_event(pool, 1), both[2];
+    ze_event_handle_t done = soft_event(pool, 2);
+    ze_command_list_handle_t list = soft_immediate(0, 0);
+    size_t size = 1 << 20, offsets[2] = { sizeof(ze_kernel_timestamp_result_t), 0 };
+    void *from = soft_device_memory(size), *to = soft_device_memory(size);
+    ze_kernel_timestamp_result_t a, b, *queried = soft_host_memory(2 * sizeof(*queried));
+    uint64_t *global = soft_host_memory(sizeof(*global)), host, before, after;
 
-    for (uint32_t i = 0; i <= QUEUES; i++)
-        links[i] = soft_event(many, i);
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        uint32_t j = (uint32_t)(soft_random(&random) % (i + 1));
+    OK(zeDeviceGetGlobalTimestamps(soft.devices[0], &host, &before));
+    RESULT(ZE_RESULT_NOT_READY, zeEventQueryKernelTimestamp(first, &a));
+    OK(zeCommandListAppendMemoryCopy(list, to, from, size, first, 0, NULL));
+    OK(zeCommandListAppendMemoryCopy(list, to, from, size, second, 1, &first));
+    OK(zeEventHostSynchronize(second, FOREVER));
+    OK(zeEventQueryKernelTimestamp(first, &a));
+    OK(zeEventQueryKernelTimestamp(second, &b));
+    OK(zeDeviceGetGlobalTimestamps(soft.devices[0], &host, &after));
+    CHECK(before <= a.global.kernelStart && a.global.kernelStart < a.global.kernelEnd);
+    CHECK(a.global.kernelEnd <= b.global.kernelStart && b.global.kernelStart < b.global.kernelEnd);
+    CHECK(b.global.kernelEnd <= after);
 
-        order[i] = order[j];
-        order[j] = i;
-        queues[i] = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    }
-    for (uint32_t i = 0; i < QUEUES; i++) {
-        uint32_t q = order[i];
+    both[0] = first;
+    both[1] = second;
+    OK(zeEventHostReset(first));
+    OK(zeEventHostSignal(first));
+    OK(zeEventQueryKernelTimestamp(first, &a));
+    OK(zeCommandListAppendQueryKernelTimestamps(list, 2, both, queried, offsets, NULL, 0, NULL));
+    OK(zeCommandListAppendWriteGlobalTimestamp(list, global, done, 0, NULL));
+    OK(zeEventHostSynchronize(done, FOREVER));
+    CHECK(queried[1].global.kernelEnd == a.global.kernelEnd);
+    CHECK(queried[0].context.kernelEnd == b.context.kernelEnd);
+    CHECK(*global >= a.global.kernelEnd);
 
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(queues[q], &values[q + 1], &values[q], 4,
-                                                 links[q + 1], 1, &links[q]));
-    }
-    values[0] = 12345;
-    REQUIRE_ZE(zeEventHostSignal(links[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(links[QUEUES], FOREVER));
-    cr_assert_eq(values[QUEUES], 12345);
-    for (uint32_t i = 0; i < QUEUES; i++)
-        REQUIRE_ZE(zeCommandListDestroy(queues[i]));
-    for (uint32_t i = 0; i <= QUEUES; i++)
-        REQUIRE_ZE(zeEventDestroy(links[i]));
-    REQUIRE_ZE(zeEventPoolDestroy(many));
-    soft_free(values);
+    OK(zeCommandListDestroy(list));
+    OK(zeEventDestroy(first));
+    OK(zeEventDestroy(second));
+    OK(zeEventDestroy(done));
+    OK(zeEventPoolDestroy(pool));
+    soft_free(from);
+    soft_free(to);
+    soft_free(queried);
+    soft_free(global);
 }
 
-Test(event, a_chain_of_1000_queues)
+Test(event, timestamps_need_a_pool_that_has_them)
 {
-    chain(0);
+    ze_event_pool_handle_t pool = soft_pool(0, 1);
+    ze_event_handle_t event = soft_event(pool, 0);
+    ze_kernel_timestamp_result_t result;
+
+    OK(zeEventHostSignal(event));
+    ERROR(INVALID_ARGUMENT, zeEventQueryKernelTimestamp(event, &result));
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
 }
 
-Test(shared_event, a_chain_of_1000_queues)
+Test(event, destroying_with_work_pending_is_safe)
 {
-    chain(ZE_EVENT_POOL_FLAG_IPC);
+    ze_event_pool_handle_t pool = soft_pool(0, 3);
+    ze_event_handle_t gate = soft_event(pool, 0), lost = soft_event(pool, 1),
+                      done = soft_event(pool, 2);
+    ze_command_list_handle_t list = soft_immediate(0, 0);
+
+    OK(zeCommandListAppendBarrier(list, lost, 1, &gate));
+    OK(zeCommandListAppendBarrier(list, done, 1, &lost));
+    OK(zeEventDestroy(lost));
+    OK(zeCommandListDestroy(list));
+    OK(zeEventHostSignal(gate));
+    OK(zeEventHostSynchronize(done, FOREVER));
+    OK(zeEventDestroy(gate));
+    OK(zeEventDestroy(done));
+    OK(zeEventPoolDestroy(pool));
 }
 
-/* Two queues hand two events back and forth, each resetting what it received. */
-Test(event, ping_pong_with_resets_on_the_device)
+Test(event, errors)
 {
-    enum { ROUNDS = 500 };
-
-    for (uint32_t i = 0; i < ROUNDS; i++) {
-        REQUIRE_ZE(
-            zeCommandListAppendMemoryCopy(lists[0], &memory[1], &memory[0], 8, NULL, 0, NULL));
-        REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-        REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 1, &events[1]));
-        REQUIRE_ZE(zeCommandListAppendEventReset(lists[0], events[1]));
-
-        REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[1], 1, &events[0]));
-        REQUIRE_ZE(zeCommandListAppendEventReset(lists[1], events[0]));
-        REQUIRE_ZE(
-            zeCommandListAppendMemoryCopy(lists[1], &memory[0], &memory[1], 8, NULL, 0, NULL));
-        REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[1], events[1]));
-    }
-    soft_finish(lists[0]);
-    soft_finish(lists[1]);
-    expect_open(events[0]);
-    expect_open(events[1]);
-}
-
-/* A queue that waits already when the signal comes is released, however soon it is taken back. */
-Test(event, a_short_signal_is_enough_for_who_waits)
-{
-    for (uint32_t i = 0; i < 200; i++) {
-        REQUIRE_ZE(zeCommandListAppendBarrier(lists[0], events[1], 1, &events[0]));
-        expect_open(events[1]);
-        REQUIRE_ZE(zeEventHostSignal(events[0]));
-        REQUIRE_ZE(zeEventHostReset(events[0]));
-        REQUIRE_ZE(zeEventHostSynchronize(events[1], FOREVER));
-        REQUIRE_ZE(zeEventHostReset(events[1]));
-    }
-}
-
-/* The specification leaves this to the application; here the command keeps what it needs. */
-Test(event, destroyed_with_waiters)
-{
-    ze_event_pool_handle_t own = soft_pool(2, 0);
-    ze_event_handle_t gate = soft_event(own, 0), late = soft_event(own, 1);
-
-    REQUIRE_ZE(zeCommandListAppendBarrier(lists[1], gate, 1, &events[0]));
-    REQUIRE_ZE(zeCommandListAppendBarrier(lists[0], late, 1, &gate));
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[1]));
-    REQUIRE_ZE(zeEventDestroy(gate));
-    REQUIRE_ZE(zeEventDestroy(late));
-    REQUIRE_ZE(zeEventPoolDestroy(own));
-    REQUIRE_ZE(zeEventHostSignal(events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[1], FOREVER));
-}
-
-Test(event, all_scopes)
-{
-    for (uint32_t scope = 0; scope <= 7; scope++) {
-        ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC,
-                                 .signal = scope,
-                                 .wait = 7 - scope };
-        ze_event_pool_handle_t own = soft_pool(1, 0);
-        ze_event_handle_t event;
-
-        REQUIRE_ZE(zeEventCreate(own, &desc, &event));
-        REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], event));
-        REQUIRE_ZE(zeEventHostSynchronize(event, FOREVER));
-        REQUIRE_ZE(zeEventDestroy(event));
-        REQUIRE_ZE(zeEventPoolDestroy(own));
-    }
-}
-
-Test(event, a_new_event_starts_open)
-{
-    REQUIRE_ZE(zeEventHostSignal(events[0]));
-    REQUIRE_ZE(zeEventDestroy(events[0]));
-    events[0] = soft_event(pool, 0);
-    expect_open(events[0]);
-}
-
-Test(event, of_a_pool_for_named_devices)
-{
-    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC, .count = 100 };
-    ze_event_pool_handle_t own;
+    ze_event_pool_desc_t pool_desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC };
+    ze_event_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_DESC, .index = 4 };
+    ze_event_pool_handle_t pool, good = soft_pool(0, 4);
+    ze_ipc_event_pool_handle_t ipc;
     ze_event_handle_t event;
 
-    REQUIRE_ZE(zeEventPoolCreate(soft.context, &desc, soft.device_count, soft.devices, &own));
-    event = soft_event(own, 99);
-    REQUIRE_ZE(zeEventHostSignal(event));
-    expect_signalled(event);
-    REQUIRE_ZE(zeEventDestroy(event));
-    REQUIRE_ZE(zeEventPoolDestroy(own));
-}
-
-/* ---- time stamps ----------------------------------------------------------------------------- */
-
-Test(timing, stamps_are_ordered_as_the_commands)
-{
-    ze_kernel_timestamp_result_t result = { 0 };
-    uint64_t host, before, after;
-
-    REQUIRE_ZE(zeDeviceGetGlobalTimestamps(soft.device, &host, &before));
-    REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 1, &events[EVENTS - 1]));
-    for (uint32_t i = 0; i < 8; i++)
-        REQUIRE_ZE(
-            zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 512, events[i], 0, NULL));
-    cr_assert_eq(zeEventQueryKernelTimestamp(events[0], &result), ZE_RESULT_NOT_READY);
-    REQUIRE_ZE(zeEventHostSignal(events[EVENTS - 1]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[7], FOREVER));
-    REQUIRE_ZE(zeDeviceGetGlobalTimestamps(soft.device, &host, &after));
-    for (uint32_t i = 0; i < 8; i++) {
-        REQUIRE_ZE(zeEventQueryKernelTimestamp(events[i], &result));
-        cr_assert_geq(result.global.kernelStart, before);
-        cr_assert_geq(result.global.kernelEnd, result.global.kernelStart);
-        cr_assert_leq(result.global.kernelEnd, after);
-        cr_assert_geq(result.context.kernelEnd, result.context.kernelStart);
-        before = result.global.kernelEnd;
-    }
-}
-
-Test(timing, waiting_is_not_part_of_the_command)
-{
-    ze_kernel_timestamp_result_t result = { 0 };
-    uint64_t host, signalled;
-
-    REQUIRE_ZE(
-        zeCommandListAppendMemoryCopy(lists[0], memory, memory + 64, 8, events[1], 1, events));
-    cr_assert_eq(zeEventHostSynchronize(events[1], SECOND / 50), ZE_RESULT_NOT_READY);
-    REQUIRE_ZE(zeDeviceGetGlobalTimestamps(soft.device, &host, &signalled));
-    REQUIRE_ZE(zeEventHostSignal(events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[1], FOREVER));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[1], &result));
-    cr_assert_geq(result.global.kernelStart, signalled);
-}
-
-Test(timing, stamps_of_a_reset_event_are_not_ready)
-{
-    ze_kernel_timestamp_result_t first, second;
-
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &first));
-    REQUIRE_ZE(zeEventHostReset(events[0]));
-    cr_assert_eq(zeEventQueryKernelTimestamp(events[0], &second), ZE_RESULT_NOT_READY);
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &second));
-    cr_assert_geq(second.global.kernelStart, first.global.kernelEnd);
-}
-
-Test(timing, appended_queries_read_what_is_there_when_they_run)
-{
-    ze_kernel_timestamp_result_t *results = (ze_kernel_timestamp_result_t *)memory, direct;
-    const size_t offsets[] = { 2 * sizeof(*results), 0, sizeof(*results) };
-
-    REQUIRE_ZE(zeCommandListAppendWaitOnEvents(lists[0], 1, &events[EVENTS - 1]));
-    for (uint32_t i = 0; i < 3; i++)
-        REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[i]));
-    REQUIRE_ZE(zeCommandListAppendQueryKernelTimestamps(lists[1], 3, events, results, offsets,
-                                                        events[4], 3, events));
-    REQUIRE_ZE(zeCommandListAppendQueryKernelTimestamps(lists[1], 3, events, results + 3, NULL,
-                                                        events[5], 1, &events[4]));
-    cr_assert_eq(results[0].global.kernelEnd, 0);
-    REQUIRE_ZE(zeEventHostSignal(events[EVENTS - 1]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[5], FOREVER));
-    for (uint32_t i = 0; i < 3; i++) {
-        REQUIRE_ZE(zeEventQueryKernelTimestamp(events[i], &direct));
-        cr_assert_eq(memcmp((char *)results + offsets[i], &direct, sizeof(direct)), 0);
-        cr_assert_eq(memcmp(&results[3 + i], &direct, sizeof(direct)), 0);
-    }
-}
-
-Test(timing, experimental_query)
-{
-    ze_kernel_timestamp_result_t direct, result[2];
-    uint32_t count = 0;
-
-    memset(result, 0, sizeof(result));
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &direct));
-    REQUIRE_ZE(zeEventQueryTimestampsExp(events[0], soft.device, &count, NULL));
-    cr_assert_eq(count, 1);
-    count = 2;
-    REQUIRE_ZE(zeEventQueryTimestampsExp(events[0], soft.device, &count, result));
-    cr_assert_eq(count, 1);
-    cr_assert_eq(memcmp(&result[0], &direct, sizeof(direct)), 0);
-}
-
-Test(timing, executed_lists_have_stamps_too)
-{
-    ze_command_queue_handle_t queue = soft_queue(ZE_COMMAND_QUEUE_MODE_SYNCHRONOUS);
-    ze_command_list_handle_t list = soft_list(0);
-    ze_kernel_timestamp_result_t first, second;
-
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, memory, memory + 64, 64, events[0], 0, NULL));
-    REQUIRE_ZE(zeCommandListClose(list));
-    REQUIRE_ZE(zeCommandQueueExecuteCommandLists(queue, 1, &list, NULL));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &first));
-    REQUIRE_ZE(zeEventHostReset(events[0]));
-    REQUIRE_ZE(zeCommandQueueExecuteCommandLists(queue, 1, &list, NULL));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &second));
-    cr_assert_geq(second.global.kernelStart, first.global.kernelEnd);
-    REQUIRE_ZE(zeCommandListDestroy(list));
-    REQUIRE_ZE(zeCommandQueueDestroy(queue));
-}
-
-Test(event, without_time_stamps_there_is_nothing_to_query)
-{
-    ze_kernel_timestamp_result_t result;
-
-    REQUIRE_ZE(zeEventHostSignal(events[0]));
-    cr_assert_neq(zeEventQueryKernelTimestamp(events[0], &result), ZE_RESULT_SUCCESS);
-    cr_assert_neq(
-        zeCommandListAppendQueryKernelTimestamps(lists[0], 1, events, memory, NULL, NULL, 0, NULL),
-        ZE_RESULT_SUCCESS);
-}
-
-/* ---- newer than 1.4 -------------------------------------------------------------------------- */
-
-Test(event, tells_what_it_was_made_for)
-{
-    ze_result_t (*get_pool)(ze_event_handle_t, ze_event_pool_handle_t *);
-    ze_result_t (*get_signal)(ze_event_handle_t, ze_event_scope_flags_t *);
-    ze_result_t (*get_wait)(ze_event_handle_t, ze_event_scope_flags_t *);
-    ze_result_t (*get_context)(ze_event_pool_handle_t, ze_context_handle_t *);
-    ze_result_t (*get_flags)(ze_event_pool_handle_t, ze_event_pool_flags_t *);
-    ze_event_pool_handle_t its_pool = NULL;
-    ze_event_scope_flags_t signal = 0, wait = 0;
-    ze_context_handle_t context = NULL;
-    ze_event_pool_flags_t flags = 0;
-
-    if (soft_intercepted())
-        cr_skip_test("wrapped handles");
-    get_pool = soft_entry("zeEventGetEventPool");
-    get_signal = soft_entry("zeEventGetSignalScope");
-    get_wait = soft_entry("zeEventGetWaitScope");
-    get_context = soft_entry("zeEventPoolGetContextHandle");
-    get_flags = soft_entry("zeEventPoolGetFlags");
-    REQUIRE_ZE(get_pool(events[0], &its_pool));
-    REQUIRE_ZE(get_signal(events[0], &signal));
-    REQUIRE_ZE(get_wait(events[0], &wait));
-    REQUIRE_ZE(get_context(pool, &context));
-    REQUIRE_ZE(get_flags(pool, &flags));
-    cr_assert_eq(its_pool, pool);
-    cr_assert_eq(signal, ZE_EVENT_SCOPE_FLAG_HOST);
-    cr_assert_eq(wait, ZE_EVENT_SCOPE_FLAG_HOST);
-    cr_assert_eq(context, soft.context);
-    cr_assert_eq(flags, ZE_EVENT_POOL_FLAG_HOST_VISIBLE);
-}
-
-Test(timing, of_several_kinds_in_one_query)
-{
-    struct interval {
-        uint64_t start, end;
-    };
-    struct synchronized {
-        struct interval global, context;
-    } host_clock = { { 0, 0 }, { 0, 0 } };
-    ze_kernel_timestamp_result_t kernel = { { 0, 0 }, { 0, 0 } };
-    struct {
-        ze_structure_type_t stype;
-        void *pNext;
-        ze_kernel_timestamp_result_t *kernel;
-        struct synchronized *synchronized;
-    } results = { .kernel = &kernel, .synchronized = &host_clock };
-    ze_result_t (*query)(ze_event_handle_t, ze_device_handle_t, uint32_t *, void *);
-    uint64_t before = now_ns();
-    uint32_t count = 0;
-
-    if (soft_intercepted())
-        cr_skip_test("wrapped handles");
-    query = soft_entry("zeEventQueryKernelTimestampsExt");
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(query(events[0], soft.device, &count, NULL));
-    cr_assert_eq(count, 1);
-    REQUIRE_ZE(query(events[0], soft.device, &count, &results));
-    cr_assert(host_clock.global.start >= before && host_clock.global.end <= now_ns());
-    cr_assert_geq(host_clock.global.end, host_clock.global.start);
-    cr_assert_geq(kernel.global.kernelEnd, kernel.global.kernelStart);
-}
-
-static void start_mapped(void)
-{
-    const uint32_t mapped = 0x8;
-
-    start_with(soft_validated() ? STAMPS : mapped);
-}
-
-TestSuite(mapped_timing, .init = start_mapped, .fini = stop);
-
-Test(mapped_timing, stamps_can_be_queried)
-{
-    ze_kernel_timestamp_result_t result;
-
-    if (soft_validated())
-        cr_skip_test("a newer flag");
-    REQUIRE_ZE(zeCommandListAppendSignalEvent(lists[0], events[0]));
-    REQUIRE_ZE(zeEventHostSynchronize(events[0], FOREVER));
-    REQUIRE_ZE(zeEventQueryKernelTimestamp(events[0], &result));
-    cr_assert_geq(result.global.kernelEnd, result.global.kernelStart);
-    cr_assert_gt(result.global.kernelStart, 0);
+    ERROR(INVALID_SIZE, zeEventPoolCreate(soft.context, &pool_desc, 0, NULL, &pool));
+    pool_desc.count = 1;
+    pool_desc.flags = 0x100;
+    ERROR(INVALID_ENUMERATION, zeEventPoolCreate(soft.context, &pool_desc, 0, NULL, &pool));
+    pool_desc.flags = 0;
+    if (!soft_handles_are_wrapped())    /* the wrapping loader reads the array */
+        ERROR(INVALID_SIZE, zeEventPoolCreate(soft.context, &pool_desc, 2, NULL, &pool));
+    ERROR(INVALID_ARGUMENT, zeEventCreate(good, &desc, &event));
+    desc.index = 0;
+    desc.signal = 0x80;
+    ERROR(INVALID_ENUMERATION, zeEventCreate(good, &desc, &event));
+    ERROR(INVALID_ARGUMENT, zeEventPoolGetIpcHandle(good, &ipc));
+    memset(&ipc, 0, sizeof(ipc));
+    ERROR(INVALID_ARGUMENT, zeEventPoolOpenIpcHandle(soft.context, ipc, &pool));
+    OK(zeEventPoolDestroy(good));
 }

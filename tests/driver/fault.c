@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ZE_SOFT_FAULT: failures on request, and nothing but those. */
-#include "tests/driver/soft.h"
+/* ZE_SOFT_FAULT: each test has its own process, and sets the variable before the driver starts. */
+#include "scene.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(fault);
+TestSuite(fault, .timeout = 60);
 
 static void open_with(const char *faults)
 {
@@ -17,229 +17,161 @@ static void open_with(const char *faults)
     soft_open();
 }
 
-static ze_result_t try_alloc(size_t size, void **ret_memory)
+Test(fault, the_nth_call_fails_once)
 {
     ze_device_mem_alloc_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_DEVICE_MEM_ALLOC_DESC };
+    void *pointer;
 
-    return zeMemAllocDevice(soft.context, &desc, size, 0, soft.device, ret_memory);
+    open_with("call:zeMemAllocDevice:2:OUT_OF_DEVICE_MEMORY");
+    soft_free(soft_device_memory(64));
+    ERROR(OUT_OF_DEVICE_MEMORY,
+          zeMemAllocDevice(soft.context, &desc, 64, 0, soft.devices[0], &pointer));
+    soft_free(soft_device_memory(64));
+    soft_close();
 }
 
-/* One bit for each of @p count allocations: did it fail with that code? */
-static uint64_t failing_allocations(unsigned count, ze_result_t code)
+Test(fault, every_nth_call_fails)
 {
-    uint64_t failed = 0;
+    unsigned failed = 0;
 
-    for (unsigned i = 0; i < count; i++) {
-        void *memory = NULL;
-        ze_result_t result = try_alloc(64, &memory);
+    open_with("call:zeDeviceGetStatus:/3:DEVICE_LOST");
+    for (int i = 1; i <= 9; i++) {
+        ze_result_t result = zeDeviceGetStatus(soft.devices[0]);
 
-        if (result == ZE_RESULT_SUCCESS) {
-            soft_free(memory);
-            continue;
-        }
-        cr_assert_eq(result, code);
-        cr_assert_null(memory);
-        failed |= UINT64_C(1) << i;
+        failed += result == ZE_RESULT_ERROR_DEVICE_LOST;
+        CHECK((result == ZE_RESULT_ERROR_DEVICE_LOST) == (i % 3 == 0));
     }
-    return failed;
-}
-
-Test(fault, of_the_nth_call)
-{
-    open_with("call:zeMemAllocDevice:3:OUT_OF_DEVICE_MEMORY");
-    cr_assert_eq(failing_allocations(10, ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY), 1u << 2);
+    CHECK(failed == 3);
     soft_close();
 }
 
-Test(fault, of_every_nth_call)
+Test(fault, chance_follows_its_seed)
 {
-    open_with("call:zeMemAllocDevice:/4:OUT_OF_HOST_MEMORY");
-    cr_assert_eq(failing_allocations(12, ZE_RESULT_ERROR_OUT_OF_HOST_MEMORY), 0x888);
+    /* of splitmix64 seeded with 7, how many of 1000 draws are below 0.25 */
+    unsigned failed = 0, expected = 0;
+    uint64_t state = 7;
+
+    open_with("call:zeDeviceGetStatus:p0.25@7:UNKNOWN");
+    for (int i = 0; i < 1000; i++) {
+        uint64_t z = state += 0x9e3779b97f4a7c15u;
+
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+        z ^= z >> 31;
+        expected += (double)(z >> 11) * 0x1p-53 < 0.25;
+        failed += zeDeviceGetStatus(soft.devices[0]) == ZE_RESULT_ERROR_UNKNOWN;
+    }
+    CHECK(failed == expected && failed > 150 && failed < 350);
     soft_close();
 }
 
-Test(fault, of_several_rules)
+Test(fault, a_device_is_lost_after_n_commands)
 {
-    ze_event_pool_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_EVENT_POOL_DESC, .count = 1 };
+    ze_command_list_handle_t lost, good;
     ze_event_pool_handle_t pool;
+    ze_event_handle_t event;
+    ze_result_t result = ZE_RESULT_SUCCESS;
+    char *memory;
 
-    open_with("call:zeMemAllocDevice:1:UNKNOWN;call:zeEventPoolCreate:1:OUT_OF_HOST_MEMORY");
-    cr_assert_eq(failing_allocations(4, ZE_RESULT_ERROR_UNKNOWN), 1);
-    cr_assert_eq(zeEventPoolCreate(soft.context, &desc, 0, NULL, &pool),
-                 ZE_RESULT_ERROR_OUT_OF_HOST_MEMORY);
-    REQUIRE_ZE(zeEventPoolCreate(soft.context, &desc, 0, NULL, &pool));
-    REQUIRE_ZE(zeEventPoolDestroy(pool));
-    soft_close();
-}
-
-static void send_failures(int channel, void *faults)
-{
-    uint64_t failed;
-
-    open_with(faults);
-    failed = failing_allocations(64, ZE_RESULT_ERROR_NOT_AVAILABLE);
-    test_send(channel, &failed, sizeof(failed));
-    soft_close();
-}
-
-static uint64_t failures_of_a_process(const char *faults)
-{
-    struct test_peer peer;
-    uint64_t failed;
-
-    test_peer_start(&peer, send_failures, (void *)(uintptr_t)faults);
-    test_receive(peer.channel, &failed, sizeof(failed));
-    test_peer_join(&peer);
-    return failed;
-}
-
-Test(fault, by_chance_is_the_same_for_the_same_seed)
-{
-    uint64_t first = failures_of_a_process("call:zeMemAllocDevice:p0.5@7:NOT_AVAILABLE");
-    uint64_t again = failures_of_a_process("call:zeMemAllocDevice:p0.5@7:NOT_AVAILABLE");
-    uint64_t other = failures_of_a_process("call:zeMemAllocDevice:p0.5@8:NOT_AVAILABLE");
-
-    cr_assert_eq(first, again);
-    cr_assert_neq(first, other);
-    cr_assert(first != 0 && first != UINT64_MAX);
-}
-
-Test(fault, what_is_not_understood_is_ignored)
-{
-    open_with("call:zeMemAllocDevice:never:WORSE;nonsense;:;call:zeMemAllocDevice:2:UNKNOWN");
-    cr_assert_eq(failing_allocations(5, ZE_RESULT_ERROR_UNKNOWN), 2);
-    soft_close();
-}
-
-Test(fault, memory_is_limited)
-{
-    ze_device_memory_properties_t properties = { .stype =
-                                                     ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES };
-    uint32_t count = 1;
-    void *half, *quarter, *rest = NULL;
-
-    open_with("memory:1M");
-    REQUIRE_ZE(zeDeviceGetMemoryProperties(soft.device, &count, &properties));
-    cr_assert_eq(properties.totalSize, 1 << 20);
-    cr_assert_eq(try_alloc((1 << 20) + 1, &rest), ZE_RESULT_ERROR_UNSUPPORTED_SIZE);
-    REQUIRE_ZE(try_alloc(512 << 10, &half));
-    REQUIRE_ZE(try_alloc(256 << 10, &quarter));
-    cr_assert_eq(try_alloc(512 << 10, &rest), ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY);
-    cr_assert_null(rest);
-    soft_free(half);
-    REQUIRE_ZE(try_alloc(512 << 10, &rest));
-    soft_free(rest);
-    soft_free(quarter);
+    open_with("lost:0:3");
+    pool = soft_pool(0, 1);
+    event = soft_event(pool, 0);
+    memory = soft_host_memory(64);
+    lost = soft_immediate(0, 0);
+    good = soft_immediate(1, 0);
+    for (int i = 0; i < 2; i++)
+        OK(zeCommandListAppendMemoryFill(lost, memory, "a", 1, 64, NULL, 0, NULL));
+    result = zeCommandListAppendBarrier(lost, event, 0, NULL);
+    CHECK(result == ZE_RESULT_SUCCESS || result == ZE_RESULT_ERROR_DEVICE_LOST);
+    ERROR(DEVICE_LOST, zeEventHostSynchronize(event, FOREVER));
+    ERROR(DEVICE_LOST, zeEventQueryStatus(event));
+    ERROR(DEVICE_LOST, zeCommandListAppendBarrier(lost, NULL, 0, NULL));
+    ERROR(DEVICE_LOST, zeDeviceGetStatus(soft.devices[0]));
+    ERROR(DEVICE_LOST, zeContextGetStatus(soft.context));
+    OK(zeDeviceGetStatus(soft.devices[1]));
+    OK(zeEventHostReset(event));
+    OK(zeCommandListAppendBarrier(good, event, 0, NULL));
+    OK(zeEventHostSynchronize(event, FOREVER));
+    OK(zeCommandListDestroy(lost));
+    OK(zeCommandListDestroy(good));
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
+    soft_free(memory);
     soft_close();
 }
 
 Test(fault, a_command_hangs_until_told)
 {
-    char directory[] = "/tmp/soft-fault-XXXXXX", gate[64], faults[128];
-    ze_command_list_handle_t list, other;
+    char path[64], rule[128];
+    ze_command_list_handle_t list;
     ze_event_pool_handle_t pool;
     ze_event_handle_t event;
-    uint32_t *memory;
-    int fd;
 
-    cr_assert_not_null(mkdtemp(directory));
-    snprintf(gate, sizeof(gate), "%s/open", directory);
-    snprintf(faults, sizeof(faults), "hang:fill:/1:%s", gate);
-    open_with(faults);
-    pool = soft_pool(1, 0);
+    snprintf(path, sizeof(path), "/tmp/ze_soft-go-%d", (int)getpid());
+    snprintf(rule, sizeof(rule), "hang:barrier:1:%s", path);
+    open_with(rule);
+    pool = soft_pool(0, 1);
     event = soft_event(pool, 0);
-    list = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    other = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    memory = soft_alloc(ZE_MEMORY_TYPE_DEVICE, 64);
-    REQUIRE_ZE(zeCommandListAppendMemoryFill(list, memory, "\1", 1, 4, event, 0, NULL));
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(other, memory + 2, memory + 4, 4, NULL, 0, NULL));
-    soft_finish(other);                 /* other queues go on */
-    cr_assert_eq(zeEventHostSynchronize(event, SECOND / 20), ZE_RESULT_NOT_READY);
-    cr_assert_eq(*memory, 0);
-    fd = open(gate, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    REQUIRE_ZE(zeEventHostSynchronize(event, FOREVER));
-    cr_assert_eq(*memory, 0x01010101);
-    soft_free(memory);
-    REQUIRE_ZE(zeCommandListDestroy(list));
-    REQUIRE_ZE(zeCommandListDestroy(other));
-    REQUIRE_ZE(zeEventDestroy(event));
-    REQUIRE_ZE(zeEventPoolDestroy(pool));
+    list = soft_immediate(0, 0);
+    OK(zeCommandListAppendBarrier(list, event, 0, NULL));
+    RESULT(ZE_RESULT_NOT_READY, zeEventHostSynchronize(event, 20 * MILLISECOND));
+    close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    OK(zeEventHostSynchronize(event, FOREVER));
+    unlink(path);
+    OK(zeCommandListDestroy(list));
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
     soft_close();
-    close(fd);
-    unlink(gate);
-    rmdir(directory);
 }
 
-Test(fault, a_command_takes_its_time)
+Test(fault, commands_take_the_time_they_are_told)
 {
     ze_command_list_handle_t list;
     ze_event_pool_handle_t pool;
-    ze_event_handle_t events[2];
-    ze_kernel_timestamp_result_t between[2];
-    uint32_t *memory;
+    ze_event_handle_t event;
+    uint64_t host[2], device;
 
-    open_with("delay:copy:2:30ms");
-    pool = soft_pool(2, ZE_EVENT_POOL_FLAG_KERNEL_TIMESTAMP);
-    list = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    memory = soft_alloc(ZE_MEMORY_TYPE_DEVICE, 64);
-    for (uint32_t i = 0; i < 2; i++) {
-        events[i] = soft_event(pool, i);
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, memory, memory + 8, 4, events[i], 0, NULL));
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        REQUIRE_ZE(zeEventHostSynchronize(events[i], FOREVER));
-        REQUIRE_ZE(zeEventQueryKernelTimestamp(events[i], &between[i]));
-        REQUIRE_ZE(zeEventDestroy(events[i]));
-    }
-    cr_assert_geq(between[1].global.kernelEnd - between[0].global.kernelEnd, 30 * SECOND / 1000);
-    soft_free(memory);
-    REQUIRE_ZE(zeCommandListDestroy(list));
-    REQUIRE_ZE(zeEventPoolDestroy(pool));
+    open_with("delay:barrier:/1:20ms");
+    pool = soft_pool(0, 1);
+    event = soft_event(pool, 0);
+    list = soft_immediate(0, 0);
+    OK(zeDeviceGetGlobalTimestamps(soft.devices[0], &host[0], &device));
+    OK(zeCommandListAppendBarrier(list, event, 0, NULL));
+    OK(zeEventHostSynchronize(event, FOREVER));
+    OK(zeDeviceGetGlobalTimestamps(soft.devices[0], &host[1], &device));
+    CHECK(host[1] - host[0] >= 20 * MILLISECOND);
+    OK(zeCommandListDestroy(list));
+    OK(zeEventDestroy(event));
+    OK(zeEventPoolDestroy(pool));
     soft_close();
 }
 
-/* Nobody waits for ever for a device that is gone, and the other device does not care. */
-Test(fault, a_device_is_lost)
+Test(fault, memory_is_limited_and_given_back)
 {
-    ze_command_list_handle_t list, other;
-    ze_command_queue_handle_t queue;
-    ze_event_pool_handle_t pool;
-    ze_event_handle_t events[6];
-    uint32_t *memory;
+    ze_device_memory_properties_t properties = { .stype =
+                                                     ZE_STRUCTURE_TYPE_DEVICE_MEMORY_PROPERTIES };
+    ze_device_mem_alloc_desc_t desc = { .stype = ZE_STRUCTURE_TYPE_DEVICE_MEM_ALLOC_DESC };
+    void *first, *second;
+    uint32_t one = 1;
 
-    open_with("lost:0:4");
-    pool = soft_pool(COUNT_OF(events), 0);
-    list = soft_immediate(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    other = soft_immediate_on(soft.devices[1], 0, ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS,
-                              ZE_COMMAND_QUEUE_PRIORITY_NORMAL, 0);
-    queue = soft_queue(ZE_COMMAND_QUEUE_MODE_ASYNCHRONOUS);
-    memory = soft_alloc(ZE_MEMORY_TYPE_SHARED, 64);
-    for (uint32_t i = 0; i < COUNT_OF(events); i++)
-        events[i] = soft_event(pool, i);
-    REQUIRE_ZE(zeDeviceGetStatus(soft.device));
-    for (uint32_t i = 0; i < 3; i++) {
-        REQUIRE_ZE(zeCommandListAppendMemoryCopy(list, memory, memory + 8, 4, events[i], 0, NULL));
-        REQUIRE_ZE(zeEventHostSynchronize(events[i], FOREVER));
+    open_with("memory:1M");
+    OK(zeDeviceGetMemoryProperties(soft.devices[0], &one, &properties));
+    CHECK(properties.totalSize == 1 << 20);
+    for (int i = 0; i < 3; i++) {
+        first = soft_device_memory(600 << 10);
+        ERROR(OUT_OF_DEVICE_MEMORY,
+              zeMemAllocDevice(soft.context, &desc, 600 << 10, 0, soft.devices[0], &second));
+        OK(zeMemAllocDevice(soft.context, &desc, 600 << 10, 0, soft.devices[1], &second));
+        soft_free(first);
+        soft_free(second);
     }
-    (void)zeCommandListAppendMemoryCopy(list, memory, memory + 8, 4, events[3], 0, NULL);
-    cr_assert_eq(zeEventHostSynchronize(events[3], FOREVER), ZE_RESULT_ERROR_DEVICE_LOST);
-    cr_assert_eq(zeEventQueryStatus(events[3]), ZE_RESULT_ERROR_DEVICE_LOST);
-    cr_assert_eq(zeDeviceGetStatus(soft.device), ZE_RESULT_ERROR_DEVICE_LOST);
-    cr_assert_eq(zeContextGetStatus(soft.context), ZE_RESULT_ERROR_DEVICE_LOST);
-    cr_assert_eq(zeCommandListAppendBarrier(list, NULL, 0, NULL), ZE_RESULT_ERROR_DEVICE_LOST);
-    cr_assert_eq(zeCommandQueueSynchronize(queue, FOREVER), ZE_RESULT_ERROR_DEVICE_LOST);
-    REQUIRE_ZE(zeEventQueryStatus(events[0]));
+    soft_close();
+}
 
-    REQUIRE_ZE(zeDeviceGetStatus(soft.devices[1]));
-    REQUIRE_ZE(zeCommandListAppendMemoryCopy(other, memory, memory + 8, 4, events[5], 0, NULL));
-    REQUIRE_ZE(zeEventHostSynchronize(events[5], FOREVER));
-
-    soft_free(memory);
-    for (uint32_t i = 0; i < COUNT_OF(events); i++)
-        REQUIRE_ZE(zeEventDestroy(events[i]));
-    REQUIRE_ZE(zeEventPoolDestroy(pool));
-    REQUIRE_ZE(zeCommandQueueDestroy(queue));
-    REQUIRE_ZE(zeCommandListDestroy(list));
-    REQUIRE_ZE(zeCommandListDestroy(other));
+Test(fault, nonsense_is_ignored)
+{
+    open_with("call:zeDeviceGetStatus:0:UNKNOWN;what;hang:x:1;memory:0;call:a:1:NO_SUCH_CODE");
+    OK(zeDeviceGetStatus(soft.devices[0]));
+    soft_free(soft_device_memory(64));
     soft_close();
 }

@@ -4,7 +4,7 @@
  *
  *     race_events [rounds]
  */
-#include "soft_test.h"
+#include "scene.h"
 
 #include <pthread.h>
 #include <stdio.h>

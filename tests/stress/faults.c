@@ -81,15 +81,14 @@ static bool work(void)
     void *memory = NULL, *pinned = NULL;
     xpurt_result result = XPURT_SUCCESS;
 
+/* After an error the streams order nothing any more: to go on would be a race of our own. */
 #define TRY(call) \
     do { \
-        xpurt_result tried_ = (call); \
-        if (tried_ && !result) { \
-            result = tried_; \
+        if (!result && (result = (call))) { \
             test_require(xpurt_last_error()[0], "%s without a sentence", \
-                         xpurt_result_name(tried_)); \
-            test_require(tried_ != XPURT_TIMEOUT, "%s hangs", #call); \
-            test_require(tried_ != XPURT_ERROR_DAEMON_LOST, "%s", xpurt_last_error()); \
+                         xpurt_result_name(result)); \
+            test_require(result != XPURT_TIMEOUT, "%s hangs", #call); \
+            test_require(result != XPURT_ERROR_DAEMON_LOST, "%s", xpurt_last_error()); \
         } \
     } while (0)
 
@@ -98,15 +97,14 @@ static bool work(void)
     TRY(xpurt_event_create(XPURT_EVENT_TIMING, &event));
     TRY(xpurt_malloc(&memory, LARGE));
     TRY(xpurt_host_malloc(&pinned, LARGE));
-    for (int i = 0; i < 3 && memory && pinned; i++) {
+    for (int i = 0; i < 3; i++) {
         TRY(xpurt_memcpy_async(memory, pinned, LARGE, streams[0]));
         TRY(xpurt_event_record(event, streams[0]));
         TRY(xpurt_stream_wait_event(streams[1], event));
         TRY(xpurt_memset_async(memory, i, LARGE, streams[1]));
         TRY(xpurt_stream_synchronize_for(streams[1], BOUND_NS));
     }
-    if (streams[0])
-        TRY(xpurt_stream_synchronize_for(streams[0], BOUND_NS));
+    TRY(xpurt_stream_synchronize_for(streams[0], BOUND_NS));
 #undef TRY
     test_ok(xpurt_free(memory));
     test_ok(xpurt_host_free(pinned));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What driver, device and context say about themselves, and the errors they return. */
-#include "soft_test.h"
+#include "scene.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

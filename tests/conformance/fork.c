@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A child of a process that uses the driver starts afresh, and does not disturb its parent. */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

@@ -2,7 +2,7 @@
 /* Events and memory of one process in another. Handles travel over a socket with their descriptor,
  * which the receiver puts in place of the number in them.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

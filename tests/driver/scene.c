@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "soft_test.h"
+/* tests/driver/scene.c: see scene.h. */
+#include "scene.h"
 
 #include <dirent.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/driver/soft.c: see soft.h.
+/* tests/conformance/soft.c: see soft.h.
  *
  * Guarantees of this file: nothing waits without a bound; whatever fails ends the test process with
  * a message.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <dlfcn.h>
 #include <errno.h>

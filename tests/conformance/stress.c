@@ -12,7 +12,7 @@
  * Each command leaves a trace that only a command run exactly once, in order and after its waits
  * can leave; all traces are checked after each batch, and the number of threads of the process too.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <dirent.h>
 #include <getopt.h>

@@ -3,7 +3,7 @@
  * with it. Not for a loader that wraps handles: that one looks into handles, counts and arrays
  * itself before the driver does. Modules and kernels that exist: kernel.c.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * or queue; no wake-up is lost among 1000 queues that wait for each other; objects are made and
  * destroyed by several threads at once.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <pthread.h>
 #include <stdio.h>

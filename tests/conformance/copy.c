@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies and fills, against a reference written here. */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/driver/soft.h: the software driver, opened through the stock loader, for one test.
+/* tests/conformance/soft.h: the software driver, opened through the stock loader, for one test.
  *
  * Nothing here knows the driver's insides: all goes through the loader's functions, and entry
  * points newer than the installed headers come from zeDriverGetExtensionFunctionAddress.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Events and memory between processes. */
-#include "soft_test.h"
+#include "scene.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Modules and kernels. Without an OpenCL CPU runtime the tests only check that this is said. */
-#include "soft_test.h"
+#include "scene.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the driver, its devices and contexts say about themselves, and that it fits together. */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* Kernels, built from kernels.cl with the tests, against a reference on the host; and what modules
  * and kernels must refuse. Skipped only where the system has no OpenCL runtime for CPUs at all.
  */
-#include "tests/driver/soft.h"
+#include "tests/conformance/soft.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

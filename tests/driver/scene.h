@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* soft_test.h: what the tests of the software device share. Everything goes through the loader. */
-#ifndef SOFT_TEST_H
-#define SOFT_TEST_H
+/* scene.h: what the tests of the software device share. Everything goes through the loader. */
+#ifndef SCENE_H
+#define SCENE_H
 
 #include <level_zero/ze_api.h>
 #include <stdbool.h>
