@@ -30,8 +30,9 @@ test: setup build ## all tests
 	@ctest --preset $(PRESET); status=$$?; cat $(BUILD)/tests/parity/results/summary 2> /dev/null; \
 	    exit $$status
 
-bench: build ## measure beside peers; ARGS="--help" tells more
+bench: ## measure beside peers; ARGS="--help" tells more
 	@scripts/setup bench
+	@$(MAKE) --no-print-directory build
 	@$(BUILD)/bin/xpurt-bench $(ARGS)
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
