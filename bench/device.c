@@ -319,8 +319,7 @@ const struct row device_rows[] = {
         .unit = "GB/s",
         .more = true,
         .open = open_device,
-        .sides = { { "libze_soft", measure_copy_large },
-                   { "memcpy", peer_memcpy_16m, GOAL(0.9) } },
+        .sides = { { "libze_soft", measure_copy_large }, { "memcpy", peer_memcpy_16m, GOAL(0.9) } },
     },
     {
         .name = "device-copy-1k",

@@ -100,8 +100,8 @@ void arena_unmap(uint32_t slot)
     struct arena_slot *entry = &arena_slots[slot];
 
     if (entry->mapped)
-        (void)mmap((void *)(uintptr_t)&arena_boards[slot], sizeof(struct board_progress),
-                   PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        (void)mmap((void *)(uintptr_t)&arena_boards[slot], sizeof(struct board_progress), PROT_READ,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (entry->events)
         munmap(entry->events, sizeof(*entry->events));
     *entry = (struct arena_slot){ 0 };

@@ -22,7 +22,7 @@ extern const struct board_progress *arena_boards;
 extern struct arena_slot arena_slots[BOARD_SLOTS];
 
 /* Lies outside xpurt_result: the point's board is not mapped. */
-#define ARENA_UNMAPPED ((xpurt_result)-1)
+#define ARENA_UNMAPPED ((xpurt_result) - 1)
 
 /* Reserve the address space. 0 or -errno. */
 int arena_reserve(void);

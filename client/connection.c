@@ -116,7 +116,7 @@ static void lose(const char *why)
 {
     if (connection_state() != CONNECTION_READY)
         return;
-    if (!connection.lost_text[0])       /* the daemon's own words, where there are any, come first */
+    if (!connection.lost_text[0]) /* the daemon's own words, where there are any, come first */
         snprintf(connection.lost_text, sizeof(connection.lost_text), "xpurtd is gone: %s", why);
     set_used(0);
     deferred_drop();
@@ -200,8 +200,8 @@ static void deliver(const struct frame_header *header)
 
     connection.in_fds.count = 0;
     connection.have = 0;
-    reply.message = xpurt__to_client__unpack(NULL, header->length,
-                                             connection.in + FRAME_HEADER_SIZE);
+    reply.message =
+        xpurt__to_client__unpack(NULL, header->length, connection.in + FRAME_HEADER_SIZE);
     if (!reply.message || reply.fds.count != header->fds) {
         reply_deinit(&reply);
         lose("it sent something that is not a message");
@@ -380,8 +380,8 @@ xpurt_result connection_wait(uint32_t stream, uint64_t point)
 
     if (r)
         return r;
-    return collect(command_put_wait(connection.out + FRAME_HEADER_SIZE + connection.used, stream,
-                                    point));
+    return collect(
+        command_put_wait(connection.out + FRAME_HEADER_SIZE + connection.used, stream, point));
 }
 
 xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
@@ -488,8 +488,8 @@ xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__Reply
     r = make_room(xpurt__to_daemon__get_packed_size(request));
     if (r)
         return r;
-    set_used(connection.used + xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE +
-                                                               connection.used));
+    set_used(connection.used +
+             xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE + connection.used));
     waiter.next = connection.waiters;
     connection.waiters = &waiter;
     r = connection_flush();

@@ -24,7 +24,7 @@ enum connection_state {
     PROTOBUF_C_MESSAGE_INIT(&xpurt__command__descriptor), XPURT__COMMAND__BODY_##name
 #define REQUEST(name) \
     PROTOBUF_C_MESSAGE_INIT(&xpurt__to_daemon__descriptor), 0, NULL, 0, \
-    XPURT__TO_DAEMON__REQUEST_##name
+        XPURT__TO_DAEMON__REQUEST_##name
 
 /* What the daemon answered. */
 struct reply {

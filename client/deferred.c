@@ -44,8 +44,8 @@ bool deferred_add(struct board_cell *cell, uint64_t point)
     if (used == DEFERRED_MAX)
         return false;
 
-    list[used++] = (struct deferred){ .cell = cell, .point = point, .records = 1,
-                                      .bucket = bucket };
+    list[used++] =
+        (struct deferred){ .cell = cell, .point = point, .records = 1, .bucket = bucket };
     buckets[bucket] = (uint16_t)used;
     return true;
 }
@@ -68,7 +68,7 @@ void deferred_forget(const struct board_cell *cell)
         return;
     bucket = bucket_of(cell);
     if (buckets[bucket])
-        list[buckets[bucket] - 1].cell = NULL;  /* the bucket stays: others may lie behind it */
+        list[buckets[bucket] - 1].cell = NULL; /* the bucket stays: others may lie behind it */
 }
 
 void deferred_publish(void)

@@ -100,8 +100,8 @@ static xpurt_result device_check(int device)
 {
     if (device >= 0 && (uint32_t)device < n_devices)
         return XPURT_SUCCESS;
-    return error_set(XPURT_ERROR_INVALID_DEVICE, "there is no device %d: xpurtd serves %u",
-                     device, n_devices);
+    return error_set(XPURT_ERROR_INVALID_DEVICE, "there is no device %d: xpurtd serves %u", device,
+                     n_devices);
 }
 
 xpurt_result device_enter(int device)
@@ -212,8 +212,8 @@ xpurt_result xpurt_device_can_access_peer(int device, int peer, int *ret_access)
         return r;
     r = device_check(peer);
     if (r == XPURT_SUCCESS)
-        *ret_access = device == peer || ((devices[device].peers >> peer & 1) &&
-                                         (devices[peer].peers >> device & 1));
+        *ret_access = device == peer ||
+                      ((devices[device].peers >> peer & 1) && (devices[peer].peers >> device & 1));
     session_leave();
     return r;
 }

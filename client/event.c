@@ -38,7 +38,8 @@ struct xpurt_event {
 
 _Static_assert(sizeof(struct xpurt_event) <= 64, "fits its place in the pool");
 _Static_assert(XPURT_EVENT_TIMING == CELL_TIMING && XPURT_EVENT_BLOCKING == CELL_BLOCKING &&
-               XPURT_EVENT_INTERPROCESS == CELL_INTERPROCESS, "flags are stored as they are");
+                   XPURT_EVENT_INTERPROCESS == CELL_INTERPROCESS,
+               "flags are stored as they are");
 _Static_assert(XPURT_IPC_HANDLE_SIZE == HANDLE_SIZE, "one handle");
 
 static struct pool events = { .object_size = 64, .capacity = EVENTS_MAX };
@@ -134,8 +135,10 @@ static xpurt_result cell_take(uint32_t *ret_index)
     else if (cells.used < BOARD_CELLS)
         *ret_index = cells.used++;
     else
-        return error_set(XPURT_ERROR_QUOTA, "a process has at most %u events at a time, those that "
-                         "others still have open included", BOARD_CELLS);
+        return error_set(XPURT_ERROR_QUOTA,
+                         "a process has at most %u events at a time, those that "
+                         "others still have open included",
+                         BOARD_CELLS);
     return XPURT_SUCCESS;
 }
 
@@ -204,8 +207,8 @@ static void opened_close(xpurt_event *event)
     if (event->epoch == session.epoch && connection_state() == CONNECTION_READY) {
         event_close.slot = event->slot;
         event_close.cell = event->index;
-        (void)connection_command(&(Xpurt__Command){ COMMAND(EVENT_CLOSE),
-                                                    .event_close = &event_close });
+        (void)connection_command(
+            &(Xpurt__Command){ COMMAND(EVENT_CLOSE), .event_close = &event_close });
     }
     if (--arena_slots[event->slot].opened == 0 && event->slot != session.slot &&
         arena_dead(event->slot))
@@ -480,8 +483,7 @@ static xpurt_result elapsed(xpurt_event *start, xpurt_event *end, float *ret_mil
     return XPURT_SUCCESS;
 }
 
-xpurt_result xpurt_event_elapsed_time(xpurt_event *start, xpurt_event *end,
-                                      float *ret_milliseconds)
+xpurt_result xpurt_event_elapsed_time(xpurt_event *start, xpurt_event *end, float *ret_milliseconds)
 {
     xpurt_result r;
 
@@ -519,9 +521,10 @@ xpurt_result xpurt_event_get_ipc_handle(xpurt_event *event, xpurt_event_handle *
         return error_set(XPURT_ERROR_INVALID_ARGUMENT,
                          "the event was made without XPURT_EVENT_INTERPROCESS");
     if (!event_own(event))
-        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the event is another process's, %s: only "
-                         "its maker can export it", event->opened ? "opened by a handle" :
-                                                                    "inherited by fork()");
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                         "the event is another process's, %s: only "
+                         "its maker can export it",
+                         event->opened ? "opened by a handle" : "inherited by fork()");
     r = session_enter();
     if (r)
         return r;
@@ -573,8 +576,8 @@ static xpurt_result event_opened(const Xpurt__EventOpened *opened, const struct 
     if (!event) {
         event_close.slot = opened->slot;
         event_close.cell = opened->cell;
-        (void)connection_command(&(Xpurt__Command){ COMMAND(EVENT_CLOSE),
-                                                    .event_close = &event_close });
+        (void)connection_command(
+            &(Xpurt__Command){ COMMAND(EVENT_CLOSE), .event_close = &event_close });
         return r;
     }
 
@@ -594,7 +597,7 @@ xpurt_result xpurt_event_open_ipc_handle(const xpurt_event_handle *handle, xpurt
 
     if (!handle || !ret_event)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is no handle, or nowhere to put the "
-                         "event");
+                                                       "event");
 
     r = session_enter();
     if (r)

@@ -80,7 +80,8 @@ static xpurt_result range_add(const struct range *range)
         e = -ENOMEM;
     }
     if (e == -EEXIST)
-        return error_set(XPURT_ERROR_SYSTEM, "the device addresses from 0x%llx to 0x%llx are in "
+        return error_set(XPURT_ERROR_SYSTEM,
+                         "the device addresses from 0x%llx to 0x%llx are in "
                          "use by host memory of this process",
                          (unsigned long long)range->start,
                          (unsigned long long)(range->start + range->size));
@@ -114,8 +115,8 @@ static void memory_free_send(uint64_t address)
     Xpurt__MemoryFree memory_free = XPURT__MEMORY_FREE__INIT;
 
     memory_free.address = address;
-    (void)connection_command(&(Xpurt__Command){ COMMAND(MEMORY_FREE),
-                                                .memory_free = &memory_free });
+    (void)connection_command(
+        &(Xpurt__Command){ COMMAND(MEMORY_FREE), .memory_free = &memory_free });
 }
 
 static xpurt_result allocate(uint32_t device, uint64_t size, uint64_t *ret_address)
@@ -146,8 +147,8 @@ static xpurt_result allocate_unique(uint32_t device, uint64_t size, uint64_t *re
         r = allocate(device, size, &address);
         if (r)
             break;
-        r = range_add(&(struct range){ .start = address, .size = size, .kind = RANGE_DEVICE,
-                                       .device = device, .own = true });
+        r = range_add(&(struct range){
+            .start = address, .size = size, .kind = RANGE_DEVICE, .device = device, .own = true });
         if (r)
             taken[n_taken++] = address;
     } while (r == XPURT_ERROR_SYSTEM && n_taken < ALLOC_TRIES);
@@ -232,7 +233,7 @@ xpurt_result xpurt_mem_get_ipc_handle(const void *ptr, xpurt_mem_handle *ret_han
 
     if (!ptr || !ret_handle)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is no memory, or nowhere to put the "
-                         "handle");
+                                                       "handle");
     r = session_enter();
     if (r)
         return r;
@@ -264,8 +265,10 @@ static xpurt_result memory_opened(const Xpurt__MemoryOpened *opened)
     if (range && range->kind == RANGE_DEVICE && range->start == opened->start)
         range->opens++;
     else
-        r = range_add(&(struct range){ .start = opened->start, .size = opened->size,
-                                       .kind = RANGE_DEVICE, .device = opened->device,
+        r = range_add(&(struct range){ .start = opened->start,
+                                       .size = opened->size,
+                                       .kind = RANGE_DEVICE,
+                                       .device = opened->device,
                                        .opens = 1 });
     if (r)
         memory_free_send(opened->start);
@@ -283,7 +286,7 @@ xpurt_result xpurt_mem_open_ipc_handle(const xpurt_mem_handle *handle, void **re
 
     if (!handle || !ret_ptr)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is no handle, or nowhere to put the "
-                         "address");
+                                                       "address");
     r = session_enter();
     if (r)
         return r;
@@ -480,9 +483,9 @@ static xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret
 
     if (range)
         inside = inside && size <= range->start + range->size - address;
-    else    /* ordinary memory never shares a page with ours */
-        inside = inside && !ranges_touch(&ranges, first, ((address + size + page - 1) &
-                                                          ~(page - 1)) - first);
+    else                                /* ordinary memory never shares a page with ours */
+        inside = inside &&
+                 !ranges_touch(&ranges, first, ((address + size + page - 1) & ~(page - 1)) - first);
     if (!inside)
         return error_set(XPURT_ERROR_INVALID_ADDRESS, "%llu bytes at %p leave the memory there",
                          (unsigned long long)size, ptr);
@@ -491,8 +494,7 @@ static xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret
     if (range) {
         ret_place->kind = range->kind == RANGE_DEVICE ? PLACE_DEVICE : PLACE_PINNED;
         ret_place->location.segment = range->kind == RANGE_DEVICE ? 0 : range->segment;
-        ret_place->location.offset = range->kind == RANGE_DEVICE ? address :
-                                                                   address - range->start;
+        ret_place->location.offset = range->kind == RANGE_DEVICE ? address : address - range->start;
     }
     return XPURT_SUCCESS;
 }

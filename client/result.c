@@ -14,6 +14,7 @@
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
+/* clang-format off */
 /*    result                             what it means in general */
 #define RESULTS(X) \
     X(XPURT_SUCCESS,                    "success") \
@@ -40,6 +41,7 @@
     X(XPURT_ERROR_UNSUPPORTED,          "not supported by this daemon, device or driver") \
     X(XPURT_ERROR_PROTOCOL,             "xpurtd and the library do not understand each other") \
     X(XPURT_ERROR_SYSTEM,               "a system call failed")
+/* clang-format on */
 
 static _Thread_local char last_error[TEXT_MAX];
 
@@ -61,8 +63,10 @@ const char *xpurt_last_error(void)
 const char *xpurt_result_name(xpurt_result result)
 {
     switch (result) {
-#define X(code, text) case code: return #code;
-    RESULTS(X)
+#define X(code, text) \
+    case code: \
+        return #code;
+        RESULTS(X)
 #undef X
     }
     return "unknown result";
@@ -71,8 +75,10 @@ const char *xpurt_result_name(xpurt_result result)
 const char *xpurt_result_string(xpurt_result result)
 {
     switch (result) {
-#define X(code, text) case code: return text;
-    RESULTS(X)
+#define X(code, text) \
+    case code: \
+        return text;
+        RESULTS(X)
 #undef X
     }
     return "unknown result";
@@ -80,6 +86,6 @@ const char *xpurt_result_string(xpurt_result result)
 
 const char *xpurt_version(void)
 {
-    return STRING(XPURT_VERSION_MAJOR) "." STRING(XPURT_VERSION_MINOR) "."
-           STRING(XPURT_VERSION_PATCH);
+    return STRING(XPURT_VERSION_MAJOR) "." STRING(XPURT_VERSION_MINOR) "." STRING(
+        XPURT_VERSION_PATCH);
 }

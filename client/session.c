@@ -148,8 +148,8 @@ static void board_release(uint32_t slot)
     arena_unmap(slot);
     board_close.slot = slot;
     if (leased)
-        (void)connection_command(&(Xpurt__Command){ COMMAND(BOARD_CLOSE),
-                                                    .board_close = &board_close });
+        (void)connection_command(
+            &(Xpurt__Command){ COMMAND(BOARD_CLOSE), .board_close = &board_close });
 }
 
 void session_release_dead(void)
@@ -186,9 +186,10 @@ static xpurt_result session_begin(const Xpurt__Welcome *welcome, const struct fr
 
     if (welcome->major != FRAME_MAJOR || welcome->slot >= BOARD_SLOTS ||
         welcome->instance.len != sizeof(session.instance))
-        return error_set(XPURT_ERROR_PROTOCOL, "xpurtd %s speaks version %u of the protocol, this "
-                         "library version %u", welcome->daemon_version, welcome->major,
-                         FRAME_MAJOR);
+        return error_set(XPURT_ERROR_PROTOCOL,
+                         "xpurtd %s speaks version %u of the protocol, this "
+                         "library version %u",
+                         welcome->daemon_version, welcome->major, FRAME_MAJOR);
 
     /* What a child inherited is worth nothing when the daemon is another one by now. */
     if (memcmp(session.instance, none, sizeof(none)) &&
@@ -259,7 +260,7 @@ static void fork_child(void)
     for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
         arena_slots[slot].leased = false;
     if (session.slot != SESSION_NO_SLOT)
-        arena_slots[session.slot].opened++;     /* the parent's events stay in use here */
+        arena_slots[session.slot].opened++; /* the parent's events stay in use here */
     session_finish(SESSION_FORKED);
     connection_unlock();
 }

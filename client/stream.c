@@ -51,7 +51,7 @@ static uint64_t serial;                 /* streams ever made */
 static struct {
     uint32_t used;                      /* timelines ever used by this session */
     struct xpurt_stream *live[BOARD_TIMELINES];
-    struct draining draining[BOARD_TIMELINES];  /* oldest first */
+    struct draining draining[BOARD_TIMELINES]; /* oldest first */
     uint32_t n_draining;
 } timelines;
 
@@ -72,7 +72,7 @@ xpurt_result stream_check(xpurt_stream *stream)
         return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
     if (stream->epoch != session.epoch)
         return error_set(XPURT_ERROR_FORKED, "the stream was made before fork(): it belongs to the "
-                         "parent process");
+                                             "parent process");
     return XPURT_SUCCESS;
 }
 
@@ -103,7 +103,9 @@ xpurt_stream *stream_find(uint64_t id)
     xpurt_stream *stream = (xpurt_stream *)pool_object(&streams, stream_id_place(id));
 
     return stream && pool_mark_of(&streams, stream) == POOL_LIVE &&
-           stream->epoch == session.epoch && stream->id == id ? stream : NULL;
+                   stream->epoch == session.epoch && stream->id == id ?
+               stream :
+               NULL;
 }
 
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
@@ -211,8 +213,10 @@ static xpurt_result timeline_take(uint32_t *ret_index)
         board_sleep(&oldest->wake, atomic_load(&oldest->wake), DRAIN_SLICE_NS);
         connection_lock();
     }
-    return error_set(XPURT_ERROR_QUOTA, "a process has at most %u streams at a time, those that "
-                     "still have work after their end included", BOARD_TIMELINES);
+    return error_set(XPURT_ERROR_QUOTA,
+                     "a process has at most %u streams at a time, those that "
+                     "still have work after their end included",
+                     BOARD_TIMELINES);
 }
 
 /* The daemon clears the error of a timeline's last stream when it makes the new one: wait for an
@@ -259,9 +263,9 @@ xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
     stream->index = index;
     stream->device = device;
     stream->priority = priority;
-    stream->id = kind == STREAM_DEFAULT
-                     ? 0
-                     : stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
+    stream->id = kind == STREAM_DEFAULT ?
+                     0 :
+                     stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
     stream->recorded = false;
     atomic_store(&stream->point, point_pack(session.slot, index, timeline_begin(index)));
     atomic_store(&stream->dirty, false);
@@ -326,12 +330,12 @@ static void stream_end(xpurt_stream *stream)
     uint64_t point;
 
     if (!stream->recorded)
-        atomic_store(&stream->dirty, true);     /* drained() needs a point of this stream */
+        atomic_store(&stream->dirty, true); /* drained() needs a point of this stream */
     if (stream_cover(stream, &point))
         return;
     destroy.stream = stream->index;
-    (void)connection_command(&(Xpurt__Command){ COMMAND(STREAM_DESTROY),
-                                                .stream_destroy = &destroy });
+    (void)connection_command(
+        &(Xpurt__Command){ COMMAND(STREAM_DESTROY), .stream_destroy = &destroy });
     timelines.live[stream->index] = NULL;
     timelines.draining[timelines.n_draining++] = (struct draining){ point, stream->device };
 }
@@ -343,9 +347,10 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
     if (pool_mark_of(&streams, stream) == POOL_FREE)
         return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
     if (stream_id_kind(stream->id) != STREAM_OWN)
-        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the stream is the library's own, %s: it "
-                         "cannot be destroyed", stream->id ? "one of the pool" :
-                                                             "the default one of its device");
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                         "the stream is the library's own, %s: it "
+                         "cannot be destroyed",
+                         stream->id ? "one of the pool" : "the default one of its device");
 
     connection_lock();
     if (stream->epoch == session.epoch && connection_state() == CONNECTION_READY)

@@ -49,8 +49,10 @@ xpurt_result point_error(uint64_t point, xpurt_result status)
     } else if (status == XPURT_ERROR_PEER_LOST) {
         error_set(status, "the process %d that recorded this event is gone", (int)header->pid);
     } else {
-        error_set(status, "the stream of process %d on which this event was recorded has failed: "
-                  "%s", (int)header->pid, xpurt_result_string(status));
+        error_set(status,
+                  "the stream of process %d on which this event was recorded has failed: "
+                  "%s",
+                  (int)header->pid, xpurt_result_string(status));
     }
     return status;
 }

@@ -11,7 +11,7 @@ struct arena {
     unsigned char *bytes;
 };
 
-int arena_init(struct arena *arena, size_t size);       /* -ENOMEM */
+int arena_init(struct arena *arena, size_t size); /* -ENOMEM */
 void arena_deinit(struct arena *arena);
 
 /* Everything got from the arena is gone. */

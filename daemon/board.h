@@ -2,8 +2,8 @@
 /* daemon/board.h: the pair of boards of one session, from the daemon's side. */
 #pragma once
 
-#include "daemon/resource.h"
 #include "proto/board.h"
+#include "daemon/resource.h"
 
 #include <sys/types.h>
 

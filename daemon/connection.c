@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define READ_CHUNK 65536u               /* one read a turn: others get theirs in between */
-#define DESCRIPTOR_COST 16384u          /* what an unread one weighs against out_limit: the process
+#define DESCRIPTOR_COST \
+    16384u                              /* what an unread one weighs against out_limit: the process
                                            has few, and each keeps something alive */
 
 struct connection_output {
@@ -236,8 +237,8 @@ static void receive(struct connection *connection, bool more)
     if (size)
         memcpy(receive_buffer, connection->partial, size);
     if (more && size < FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX) {
-        ssize_t n = frame_receive(connection->fd, receive_buffer + size, READ_CHUNK,
-                                  &connection->fds);
+        ssize_t n =
+            frame_receive(connection->fd, receive_buffer + size, READ_CHUNK, &connection->fds);
 
         if (n == -EPROTO) {
             refuse(connection, "too many descriptors");

@@ -29,7 +29,7 @@ struct connection {
     uv_poll_t poll;
     int fd;
     int events_watched;
-    const struct connection_events *events;     /* borrowed: static */
+    const struct connection_events *events; /* borrowed: static */
     size_t out_limit;
     bool broken;                        /* nothing is read or written any more */
     bool told;                          /* `lost` was called */

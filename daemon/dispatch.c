@@ -78,8 +78,8 @@ static void on_wait(struct session *session, const Xpurt__Command *command)
 }
 
 /* Find one end of a copy; the stream fails when it is not the session's own memory. */
-static bool locate(struct session *session, struct stream *stream,
-                   const Xpurt__Location *location, uint64_t size, const char *what, void **ret_bytes,
+static bool locate(struct session *session, struct stream *stream, const Xpurt__Location *location,
+                   uint64_t size, const char *what, void **ret_bytes,
                    struct resource **ret_resource)
 {
     if (size && memory_locate(session, location, size, ret_bytes, ret_resource) == XPURT_SUCCESS)
@@ -89,8 +89,8 @@ static bool locate(struct session *session, struct stream *stream,
     else
         stream_fail(stream, XPURT_ERROR_INVALID_ADDRESS,
                     "%s: %" PRIu64 " bytes at %s%" PRIx64 " are not all in one piece of memory of "
-                    "this process", what, size,
-                    location && location->segment ? "offset 0x" : "0x",
+                    "this process",
+                    what, size, location && location->segment ? "offset 0x" : "0x",
                     location ? location->offset : 0);
     return false;
 }
@@ -126,8 +126,8 @@ static void on_fill(struct session *session, const Xpurt__Command *command)
     };
     struct stream *stream = stream_find(session, fill->stream);
 
-    if (!stream || !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to,
-                           &work.holds[0]))
+    if (!stream ||
+        !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to, &work.holds[0]))
         return;
     if ((fill->width != 1 && fill->width != 2 && fill->width != 4) || fill->size % fill->width ||
         (uintptr_t)work.fill.to % fill->width) {
@@ -296,8 +296,9 @@ static void on_hello(struct session *session, const Xpurt__ToDaemon *message)
     result = session_start(session, hello->name);
     if (result) {
         session_error(session, message->serial, 0, result, "no more sessions: %s",
-                      result == XPURT_ERROR_QUOTA ? "the limit user-sessions or sessions is reached" :
-                                                    "the daemon is out of memory");
+                      result == XPURT_ERROR_QUOTA ?
+                          "the limit user-sessions or sessions is reached" :
+                          "the daemon is out of memory");
         connection_break(&session->connection, "no session could be made");
         return;
     }
@@ -412,6 +413,7 @@ struct request {
     unsigned fds;                       /* descriptors that come with it */
 };
 
+/* clang-format off */
 static const struct request requests[] = {
     /*                                          handler           state          fds */
     [XPURT__TO_DAEMON__REQUEST_HELLO] =         { on_hello,         SESSION_NEW,   0 },
@@ -426,6 +428,7 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_BOARD_OPEN] =    { on_board_open,    SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_STATS] =         { on_stats,         SESSION_READY, 0 },
 };
+/* clang-format on */
 
 /* ---- frames ---------------------------------------------------------------------------------------- */
 
@@ -474,8 +477,8 @@ static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t 
         const struct command *command = &decoded[n].command;
 
         if (command->kind == COMMAND_OTHER) {
-            decoded[n].other = xpurt__command__unpack(&arena->allocator, command->size,
-                                                       command->bytes);
+            decoded[n].other =
+                xpurt__command__unpack(&arena->allocator, command->size, command->bytes);
             if (!decoded[n].other)
                 return false;
         }

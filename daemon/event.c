@@ -256,8 +256,8 @@ void event_board_open(struct session *session, uint32_t serial, const Xpurt__Boa
     Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
     Xpurt__BoardOpened opened = XPURT__BOARD_OPENED__INIT;
     struct runtime *runtime = session->runtime;
-    struct board *board = request->slot < BOARD_SLOTS ? runtime->boards.boards[request->slot] :
-                                                        NULL;
+    struct board *board =
+        request->slot < BOARD_SLOTS ? runtime->boards.boards[request->slot] : NULL;
 
     if (!board || request->instance.len != sizeof(runtime->broker.instance) ||
         memcmp(request->instance.data, runtime->broker.instance,

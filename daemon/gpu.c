@@ -148,8 +148,8 @@ static int driver_choose(const struct config *config)
 static bool queue_group_find(struct gpu_device *device)
 {
     ze_command_queue_group_properties_t groups[16];
-    const uint32_t wanted = ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COMPUTE |
-                            ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COPY;
+    const uint32_t wanted =
+        ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COMPUTE | ZE_COMMAND_QUEUE_GROUP_PROPERTY_FLAG_COPY;
     uint32_t n = 16;
 
     memset(groups, 0, sizeof(groups));
@@ -239,8 +239,7 @@ static bool device_read(struct gpu *gpu, ze_device_handle_t handle, struct gpu_d
     properties->vendor_id = core.vendorId;
     properties->device_id = core.deviceId;
     properties->max_allocation = core.maxMemAllocSize;
-    properties->compute_units = core.numSlices * core.numSubslicesPerSlice *
-                                core.numEUsPerSubslice;
+    properties->compute_units = core.numSlices * core.numSubslicesPerSlice * core.numEUsPerSubslice;
     properties->clock_mhz = core.coreClockRate;
     properties->integrated = !!(core.flags & ZE_DEVICE_PROPERTY_FLAG_INTEGRATED);
     properties->software = core.type == ZE_DEVICE_TYPE_CPU;

@@ -25,9 +25,8 @@ int gpu_open(const struct config *config, struct gpu **ret_gpu);
 void gpu_close(struct gpu *gpu);
 
 unsigned gpu_device_count(const struct gpu *gpu);
-const struct xpurt_device_properties *gpu_device_properties(const struct gpu *gpu,
-                                                            unsigned device);
-uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device);      /* bit d: reaches d */
+const struct xpurt_device_properties *gpu_device_properties(const struct gpu *gpu, unsigned device);
+uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device); /* bit d: reaches d */
 
 /* The sentence about the last failure on this thread. */
 const char *gpu_error(void);
@@ -35,7 +34,7 @@ const char *gpu_error(void);
 /* ---- one user's view: a Level Zero context ---------------------------------------------------- */
 
 xpurt_result gpu_context_new(struct gpu *gpu, struct gpu_context **ret_context);
-void gpu_context_free(struct gpu_context *context);     /* all that came from it is freed before */
+void gpu_context_free(struct gpu_context *context); /* all that came from it is freed before */
 
 /* Any thread. */
 xpurt_result gpu_memory_new(struct gpu_context *context, unsigned device, uint64_t size,
@@ -50,7 +49,7 @@ uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device);
 
 xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int priority,
                           struct gpu_list **ret_list);
-void gpu_list_free(struct gpu_list *list);              /* everything in it is done */
+void gpu_list_free(struct gpu_list *list); /* everything in it is done */
 
 xpurt_result gpu_list_copy(struct gpu_list *list, void *to, const void *from, uint64_t size);
 xpurt_result gpu_list_fill(struct gpu_list *list, void *to, uint32_t pattern, unsigned width,

@@ -13,7 +13,7 @@
 #define POOL_SLOTS 128                  /* markers of one event pool; drivers round to 64 KiB */
 
 #ifndef ZE_COMMAND_QUEUE_FLAG_IN_ORDER
-#define ZE_COMMAND_QUEUE_FLAG_IN_ORDER ZE_BIT(1)    /* since 1.6; older headers lack the name */
+#define ZE_COMMAND_QUEUE_FLAG_IN_ORDER ZE_BIT(1) /* since 1.6; older headers lack the name */
 #endif
 
 /* ---- slots ------------------------------------------------------------------------------------ */
@@ -219,9 +219,9 @@ xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int prio
 
     list->device = gpu_device;
     list->in_order = gpu->in_order;
-    result = gpu_check("zeCommandListCreateImmediate",
-                       zeCommandListCreateImmediate(context->handle, gpu_device->handle, &desc,
-                                                    &list->handle));
+    result = gpu_check(
+        "zeCommandListCreateImmediate",
+        zeCommandListCreateImmediate(context->handle, gpu_device->handle, &desc, &list->handle));
     if (result) {
         free(list);
         return result;
@@ -264,8 +264,8 @@ xpurt_result gpu_list_fill(struct gpu_list *list, void *to, uint32_t pattern, un
     ze_result_t result = order(list);
 
     if (!result)
-        result = zeCommandListAppendMemoryFill(list->handle, to, &pattern, width, size, NULL, 0,
-                                               NULL);
+        result =
+            zeCommandListAppendMemoryFill(list->handle, to, &pattern, width, size, NULL, 0, NULL);
     list->barrier_needed = true;
     return gpu_check("zeCommandListAppendMemoryFill", result);
 }
@@ -287,8 +287,8 @@ xpurt_result gpu_list_mark(struct gpu_list *list, struct gpu_slot *slot, bool ti
     if (timing) {
         result = order(list);
         if (!result)
-            result = zeCommandListAppendWriteGlobalTimestamp(list->handle, slot->ticks,
-                                                             slot->event, 0, NULL);
+            result = zeCommandListAppendWriteGlobalTimestamp(list->handle, slot->ticks, slot->event,
+                                                             0, NULL);
         list->barrier_needed = true;
     } else {
         result = zeCommandListAppendBarrier(list->handle, slot->event, 0, NULL);

@@ -9,22 +9,24 @@
 
 #include <stdint.h>
 
-/*        field                 default                 reason                                     */
+/* clang-format off */
+/*    field               default                   reason */
 #define LIMITS(X) \
-    X(user_sessions,            1024)                /* half the file descriptors of the service */ \
-    X(user_streams,             16384)               /* 32 for each of 512 workers */             \
-    X(user_exports,             65536)               /* handles: a token each in the daemon */     \
-    X(user_leases,              262144)              /* opened events and memory, boards mapped */ \
-    X(user_allocations,         262144)              /* pieces of device memory */                 \
-    X(user_segments,            4096)                /* host segments: a mapping each */           \
-    X(user_memory,              UINT64_MAX)          /* bytes of device memory; the device ends it */ \
-    X(user_host_memory,         UINT64_C(17179869184)) /* 16 GiB pinned, bytes */                   \
-    X(session_queued,           65536)               /* commands waiting for others' records */    \
-    X(session_unfinished,       131072)              /* uses of memory and events by commands that the
-                                                        GPU has not done: then we read no more */ \
-    X(session_out_bytes,        1048576)             /* unread replies: a client that never reads */ \
-    X(hello_timeout_ms,         5000)                /* connected and silent: closed */            \
-    X(sessions,                 4096)                /* board slots; the packing of a point */
+    X(user_sessions,      1024)                  /* half the file descriptors of the service */ \
+    X(user_streams,       16384)                 /* 32 for each of 512 workers */ \
+    X(user_exports,       65536)                 /* handles: a token each in the daemon */ \
+    X(user_leases,        262144)                /* opened events and memory, boards mapped */ \
+    X(user_allocations,   262144)                /* pieces of device memory */ \
+    X(user_segments,      4096)                  /* host segments: a mapping each */ \
+    X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \
+    X(user_host_memory,   UINT64_C(17179869184)) /* bytes, pinned: 16 GiB */ \
+    X(session_queued,     65536)                 /* commands waiting for others' records */ \
+    X(session_unfinished, 131072)                /* uses of memory and events that the GPU has not \
+                                                    done: then we read no more */ \
+    X(session_out_bytes,  1048576)               /* unread replies: a client that never reads */ \
+    X(hello_timeout_ms,   5000)                  /* connected and silent: closed */ \
+    X(sessions,           4096)                  /* board slots; the packing of a point */
+/* clang-format on */
 
 struct limits {
 #define X(field, value) uint64_t field;

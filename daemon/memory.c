@@ -22,8 +22,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MEMORY_ROUNDING 512u            /* allocations are whole multiples, for honest accounts */
-#define MEMORY_LARGE (UINT64_C(64) << 20)       /* slower than a hundred commands: off the loop */
+#define MEMORY_ROUNDING 512u              /* allocations are whole multiples, for honest accounts */
+#define MEMORY_LARGE (UINT64_C(64) << 20) /* slower than a hundred commands: off the loop */
 #define SEGMENT_ROUNDING 4096u
 
 /* ---- the tree of a user's allocations --------------------------------------------------------------- */
@@ -192,8 +192,8 @@ static void request_run(uv_work_t *work)
 {
     struct request *request = work->data;
 
-    request->result = gpu_memory_new(request->context, request->device, request->size,
-                                     &request->address);
+    request->result =
+        gpu_memory_new(request->context, request->device, request->size, &request->address);
     if (request->result)
         snprintf(request->error, sizeof(request->error), "%s", gpu_error());
 }
@@ -239,11 +239,10 @@ static void request_answer(struct request *request)
     if (request->result) {
         user_discharge(session->user, CHARGE_ALLOCATIONS, 1);
         user_discharge(session->user, CHARGE_MEMORY, request->size);
-        session_error(session, request->serial, 0, request->result,
-                      "cannot allocate %" PRIu64 " bytes on device %u, %" PRIu64
-                      " are held by this user: %s",
-                      request->size, request->device, session->user->charged[CHARGE_MEMORY],
-                      request->error);
+        session_error(
+            session, request->serial, 0, request->result,
+            "cannot allocate %" PRIu64 " bytes on device %u, %" PRIu64 " are held by this user: %s",
+            request->size, request->device, session->user->charged[CHARGE_MEMORY], request->error);
         return;
     }
     if (allocation_new(request)) {
@@ -289,7 +288,8 @@ void memory_alloc(struct session *session, uint32_t serial, const Xpurt__MemoryA
         message->size > gpu_device_properties(gpu, message->device)->max_allocation) {
         session_error(session, serial, 0,
                       message->size ? XPURT_ERROR_OUT_OF_MEMORY : XPURT_ERROR_INVALID_ARGUMENT,
-                      "cannot allocate %" PRIu64 " bytes in one piece; device %u allows 1 to %" PRIu64,
+                      "cannot allocate %" PRIu64
+                      " bytes in one piece; device %u allows 1 to %" PRIu64,
                       message->size, message->device,
                       gpu_device_properties(gpu, message->device)->max_allocation);
         return;
@@ -368,8 +368,8 @@ static struct memory_lease *lease_find(struct session *session, uint64_t address
 }
 
 /* The handle for @p offset: the one made before, or a new one. NULL: the client was told. */
-static struct token *token_get(struct session *session, uint32_t serial,
-                               struct memory_lease *lease, uint64_t offset)
+static struct token *token_get(struct session *session, uint32_t serial, struct memory_lease *lease,
+                               uint64_t offset)
 {
     struct token *token;
 

@@ -222,7 +222,8 @@ void reaper_watch(struct reaper *reaper, struct stream *stream)
 
     pthread_mutex_lock(&reaper->lock);
     /* Or the thread saw the new markers just now and let go: nothing would make it do so again. */
-    if (!atomic_load(&stream->watched) && atomic_load(&stream->head) != atomic_load(&stream->done)) {
+    if (!atomic_load(&stream->watched) &&
+        atomic_load(&stream->head) != atomic_load(&stream->done)) {
         atomic_store(&stream->watched, true);
         stream->next_watched = reaper->arrived;
         reaper->arrived = stream;

@@ -36,7 +36,7 @@ struct runtime {
 
 int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,
                  uv_loop_t *loop);
-void runtime_deinit(struct runtime *runtime);   /* all sessions are gone */
+void runtime_deinit(struct runtime *runtime); /* all sessions are gone */
 
 /* To be called when the commands at hand were submitted: runs streams that can go on, puts a
  * marker behind uncovered work, wakes waiters once. Afterwards every stream's last command on the

@@ -210,8 +210,8 @@ static int client_new(struct server *server, int fd)
     client->session.gone = on_gone;
     client->session.pid = peer.pid;
 
-    r = user_get(&server->runtime.users, peer.uid, server->runtime.gpu,
-                 &server->config->limits, server->loop, &client->session.user);
+    r = user_get(&server->runtime.users, peer.uid, server->runtime.gpu, &server->config->limits,
+                 server->loop, &client->session.user);
     if (r < 0) {
         close(fd);
         free(client);

@@ -18,8 +18,8 @@
 
 /* ---- talking back ------------------------------------------------------------------------------- */
 
-void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply,
-                   const int *fds, unsigned n_fds)
+void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply, const int *fds,
+                   unsigned n_fds)
 {
     uint8_t small[1024], *bytes = small;
     size_t size;
@@ -38,8 +38,8 @@ void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *re
         free(bytes);
 }
 
-void session_verror(struct session *session, uint32_t serial, uint32_t stream,
-                    xpurt_result result, const char *format, va_list args)
+void session_verror(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
+                    const char *format, va_list args)
 {
     Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
     Xpurt__Error error = XPURT__ERROR__INIT;

@@ -47,8 +47,8 @@ struct session {
     struct event_lease *events;         /* others' events opened: hash by (slot, cell) */
     struct board_lease *boards;         /* others' progress boards mapped: hash by slot */
 
-    void (*gone)(struct session *session);      /* the last thing that happens to it */
-    void *owner;                        /* borrowed: of `gone` */
+    void (*gone)(struct session *session); /* the last thing that happens to it */
+    void *owner;                           /* borrowed: of `gone` */
 };
 
 static inline struct session *session_of(struct connection *connection)
@@ -73,15 +73,15 @@ void session_balance(struct session *session);
 void session_full(struct session *session, bool full);
 
 /* Answer a request. Fills in the serial. */
-void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply,
-                   const int *fds, unsigned n_fds);
+void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *reply, const int *fds,
+                   unsigned n_fds);
 
 /* Say what went wrong: the answer to a request, or (serial 0) an asynchronous error, dropped when
  * the client does not read. @p stream: 1 + the stream that failed, 0: none. */
 void session_error(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));
-void session_verror(struct session *session, uint32_t serial, uint32_t stream,
-                    xpurt_result result, const char *format, va_list args);
+void session_verror(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
+                    const char *format, va_list args);
 
 /* false: not charged, and the client was told which limit it was. */
 bool session_charge(struct session *session, uint32_t serial, enum charge charge, uint64_t amount);

@@ -446,9 +446,10 @@ static bool run(struct stream *stream, struct work *work)
     if (result == XPURT_NOT_READY)
         return false;
     if (result)
-        stream_fail(stream, result, "%s", result == XPURT_ERROR_OUT_OF_HOST_MEMORY ?
-                                              "the daemon or its driver is out of memory" :
-                                              gpu_error());
+        stream_fail(stream, result, "%s",
+                    result == XPURT_ERROR_OUT_OF_HOST_MEMORY ?
+                        "the daemon or its driver is out of memory" :
+                        gpu_error());
     return true;
 }
 
@@ -654,8 +655,8 @@ static void dependents_fail(struct stream *stream, struct gpu_slot *slot)
             if (!other || other == stream || !holds_contain(other, gpu_slot_resource(slot)))
                 continue;
             stream_fail(other, XPURT_ERROR_DEPENDENCY,
-                        "it waits for stream %u of process %d, whose device is lost",
-                        stream->index, (int)stream->session->pid);
+                        "it waits for stream %u of process %d, whose device is lost", stream->index,
+                        (int)stream->session->pid);
             atomic_store(&other->lost, true);
         }
     }

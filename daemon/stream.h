@@ -150,6 +150,6 @@ void stream_close(struct stream *stream);
 void stream_noticed(struct stream *stream);
 
 /* Parts of runtime_settle(). */
-void stream_resume(struct stream *stream);      /* put it on the list of those to run on */
-void stream_run(struct stream *stream);         /* run what is queued */
-void stream_finish(struct stream *stream);      /* fence and wake; careful: may free it */
+void stream_resume(struct stream *stream); /* put it on the list of those to run on */
+void stream_run(struct stream *stream);    /* run what is queued */
+void stream_finish(struct stream *stream); /* fence and wake; careful: may free it */

@@ -133,8 +133,7 @@ void *memory_map(int fd, size_t size, size_t alignment)
     char *reserved, *aligned;
 
     if (alignment <= SOFT_PAGE) {
-        void *memory =
-            mmap(window_next(length), length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *memory = mmap(window_next(length), length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
         return memory == MAP_FAILED ? NULL : memory;
     }

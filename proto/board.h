@@ -31,9 +31,9 @@
 #define POINT_STREAM_BITS 9
 #define POINT_VALUE_BITS 43
 
-#define BOARD_SLOTS (1u << POINT_SLOT_BITS)         /* sessions of one daemon at a time */
-#define BOARD_TIMELINES (1u << POINT_STREAM_BITS)   /* streams of one session at a time */
-#define BOARD_CELLS (1u << 18)                      /* events of one session at a time */
+#define BOARD_SLOTS (1u << POINT_SLOT_BITS)       /* sessions of one daemon at a time */
+#define BOARD_TIMELINES (1u << POINT_STREAM_BITS) /* streams of one session at a time */
+#define BOARD_CELLS (1u << 18)                    /* events of one session at a time */
 #define POINT_VALUE_MAX ((UINT64_C(1) << POINT_VALUE_BITS) - 1)
 
 /* ---- points ------------------------------------------------------------------------------- */

@@ -77,7 +77,7 @@ Test(events, parity_E3_recording_again_replaces_the_point)
     test_ok(xpurt_stream_wait_event(consumer, event));
 
     occupy(blocked);
-    test_ok(xpurt_event_record(event, blocked));        /* not done before the gate is open */
+    test_ok(xpurt_event_record(event, blocked)); /* not done before the gate is open */
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
     test_ok(xpurt_memcpy_async(&seen, memory, 1, consumer));
     cr_assert_eq(seen, 2);
@@ -124,8 +124,8 @@ Test(events, parity_E5_any_thread_any_device)
     test_expect(XPURT_TIMEOUT, xpurt_event_synchronize_for(spinning, 2000000));
     test_expect(XPURT_TIMEOUT, xpurt_event_synchronize_for(blocking, 2000000));
     for (int i = 0; i < 4; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, synchronise,
-                                    i % 2 ? spinning : blocking), 0);
+        cr_assert_eq(pthread_create(&threads[i], NULL, synchronise, i % 2 ? spinning : blocking),
+                     0);
     test_gate_open(&xpurtd);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);

@@ -77,7 +77,7 @@ static void child_of_a_user(int channel, void *data)
     test_expect(XPURT_NOT_READY, xpurt_stream_query(stream));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT,
                 xpurt_event_get_ipc_handle(inherited->recorded, &handle));
-    test_pass(channel);                         /* the parent opens the gate */
+    test_pass(channel);                 /* the parent opens the gate */
     test_ok(xpurt_event_synchronize(inherited->recorded));
     test_ok(xpurt_stream_synchronize(stream));
 
@@ -146,7 +146,7 @@ static void parent_that_dies(int channel, void *data)
     test_await(child.channel);
     test_pass(channel);
     test_await(channel);
-    test_ok(xpurt_reset());                     /* the session ends; we stay to see the child end */
+    test_ok(xpurt_reset());             /* the session ends; we stay to see the child end */
     test_pass(child.channel);
     test_peer_join(&child);
 }

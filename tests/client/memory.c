@@ -88,10 +88,12 @@ Test(memory, sizes_that_do_not_exist)
 
     r = xpurt_malloc(&memory, SIZE_MAX);
     cr_assert(r == XPURT_ERROR_OUT_OF_MEMORY || r == XPURT_ERROR_INVALID_ARGUMENT ||
-              r == XPURT_ERROR_QUOTA, "%s", xpurt_result_name(r));
+                  r == XPURT_ERROR_QUOTA,
+              "%s", xpurt_result_name(r));
     r = xpurt_host_malloc(&memory, (size_t)1 << 63);
     cr_assert(r == XPURT_ERROR_OUT_OF_HOST_MEMORY || r == XPURT_ERROR_INVALID_ARGUMENT ||
-              r == XPURT_ERROR_QUOTA, "%s", xpurt_result_name(r));
+                  r == XPURT_ERROR_QUOTA,
+              "%s", xpurt_result_name(r));
     cr_assert_null(memory);
     device_new(1);
 }
@@ -178,8 +180,8 @@ static void round_trip(size_t size)
             test_ok(xpurt_memcpy_async(places[from][0], wanted, whole, stream));
             memset(seen, 0xee, whole);
             test_ok(xpurt_memcpy_async(places[to][1], seen, whole, stream));
-            test_ok(xpurt_memcpy_async(places[to][1] + MARGIN, places[from][0] + MARGIN, size,
-                                       stream));
+            test_ok(
+                xpurt_memcpy_async(places[to][1] + MARGIN, places[from][0] + MARGIN, size, stream));
             test_ok(xpurt_memcpy_async(seen, places[to][1], whole, stream));
             memset(wanted, 0xee, MARGIN);
             memset(wanted + MARGIN + size, 0xee, MARGIN);
@@ -198,9 +200,25 @@ static void round_trip(size_t size)
 
 Test(memory, copies_in_all_directions)
 {
-    static const size_t sizes[] = { 0, 1, 2, 7, 64, 4095, 4096, 4097, 65537, MIB - 65, MIB - 129,
-                                    MIB - 1, MIB, MIB + 1, 2 * MIB, 4 * MIB - 1, 4 * MIB,
-                                    4 * MIB + 1, 9 * MIB + 12345 };
+    static const size_t sizes[] = { 0,
+                                    1,
+                                    2,
+                                    7,
+                                    64,
+                                    4095,
+                                    4096,
+                                    4097,
+                                    65537,
+                                    MIB - 65,
+                                    MIB - 129,
+                                    MIB - 1,
+                                    MIB,
+                                    MIB + 1,
+                                    2 * MIB,
+                                    4 * MIB - 1,
+                                    4 * MIB,
+                                    4 * MIB + 1,
+                                    9 * MIB + 12345 };
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         round_trip(sizes[i]);
@@ -213,7 +231,7 @@ Test(memory, fills)
 
     cr_assert(seen);
     test_ok(xpurt_memset_async(device, 0, SIZE, stream));
-    test_ok(xpurt_memset_async(device + 3, 0x1ff, SIZE - 10, stream));  /* the low byte counts */
+    test_ok(xpurt_memset_async(device + 3, 0x1ff, SIZE - 10, stream)); /* the low byte counts */
     test_ok(xpurt_memcpy_async(seen, device, SIZE, stream));
     for (int i = 0; i < SIZE; i++)
         cr_assert_eq(seen[i], i < 3 || i >= SIZE - 7 ? 0 : 0xff);
@@ -236,8 +254,7 @@ Test(memory, ranges_that_leave_their_memory)
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memcpy_async(device - 1, host, SIZE, stream));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memcpy_async(device + SIZE, host, 1, stream));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memcpy_async(host, pinned + 1, SIZE, stream));
-    test_expect(XPURT_ERROR_INVALID_ADDRESS,
-                xpurt_memcpy_async(pinned, device, SIZE_MAX, stream));
+    test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memcpy_async(pinned, device, SIZE_MAX, stream));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memset_async(device + 1, 0, SIZE, stream));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memset_async(device - 1, 0, 1, stream));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_memcpy_async(NULL, host, 1, stream));

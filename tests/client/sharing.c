@@ -119,10 +119,10 @@ static void both_directions(int channel, void *data)
     xpurt_stream *stream = stream_new();
 
     (void)data;
-    test_ok(xpurt_event_query(event));          /* not recorded yet */
+    test_ok(xpurt_event_query(event));  /* not recorded yet */
     test_pass(channel);
 
-    test_await(channel);                        /* recorded there, not done */
+    test_await(channel);                /* recorded there, not done */
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
     test_expect(XPURT_TIMEOUT, xpurt_event_synchronize_for(event, 1000000));
     test_ok(xpurt_stream_wait_event(stream, event));
@@ -132,7 +132,7 @@ static void both_directions(int channel, void *data)
     test_ok(xpurt_stream_synchronize(stream));
     test_pass(channel);
 
-    test_await(channel);                        /* record here */
+    test_await(channel);                /* record here */
     occupy(stream);
     test_ok(xpurt_event_record(event, stream));
     test_pass(channel);
@@ -163,7 +163,7 @@ Test(sharing, parity_I3_both_directions)
 
     test_gate_close(&xpurtd);
     test_pass(peer.channel);
-    test_await(peer.channel);                   /* recorded there */
+    test_await(peer.channel);           /* recorded there */
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
     test_ok(xpurt_stream_wait_event(stream, event));
     test_expect(XPURT_TIMEOUT, xpurt_stream_synchronize_for(stream, 1000000));
@@ -233,7 +233,7 @@ static void ring_member(int channel, void *data)
     for (int turn = 0; turn < TURNS; turn++) {
         test_await(channel);
         ring_turn(member, turn, events, number, stream, history);
-        test_pass(channel);                     /* submitted, not done */
+        test_pass(channel);             /* submitted, not done */
     }
     ring_check(member, stream, history);
     test_pass(channel);
@@ -292,13 +292,13 @@ static void opens_and_destroys(int channel, void *data)
     test_receive(channel, &handle, sizeof(handle));
     test_ok(xpurt_event_open_ipc_handle(&handle, &event));
     test_pass(channel);
-    test_await(channel);                        /* destroyed there, while recorded */
+    test_await(channel);                /* destroyed there, while recorded */
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
     test_pass(channel);
     test_ok(xpurt_event_synchronize(event));
     test_ok(xpurt_event_destroy(event));
     test_expect(XPURT_ERROR_STALE_HANDLE, xpurt_event_open_ipc_handle(&handle, &event));
-    test_ok(xpurt_init());                      /* what was sent before is processed */
+    test_ok(xpurt_init());              /* what was sent before is processed */
 }
 
 /* I5, exporter destroys: the opener goes on, the handle is stale. I2: no separate close. */
@@ -383,8 +383,8 @@ Test(sharing, parity_I6_wrong_handles)
         altered = handle;
         altered.bytes[i] ^= 0x40;
         r = xpurt_event_open_ipc_handle(&altered, &opened);
-        cr_assert(r == XPURT_ERROR_INVALID_HANDLE || r == XPURT_ERROR_STALE_HANDLE,
-                  "byte %u: %s", i, xpurt_result_name(r));
+        cr_assert(r == XPURT_ERROR_INVALID_HANDLE || r == XPURT_ERROR_STALE_HANDLE, "byte %u: %s",
+                  i, xpurt_result_name(r));
     }
     memcpy(&memory, &handle, sizeof(memory));
     test_expect(XPURT_ERROR_INVALID_HANDLE, xpurt_mem_open_ipc_handle(&memory, &ptr));
@@ -459,7 +459,7 @@ Test(sharing, parity_I5_recorder_leaves_before_anybody_looks)
     test_ok(xpurt_event_query(done));
     test_ok(xpurt_event_synchronize(done));
     test_ok(xpurt_stream_wait_event(stream_new(), done));
-    test_ok(xpurt_event_query(undone));         /* never recorded */
+    test_ok(xpurt_event_query(undone)); /* never recorded */
 }
 
 Test(sharing, parity_I5_recorder_leaves_work_undone)
@@ -526,7 +526,7 @@ Test(sharing, parity_I8_ten_thousand)
     }
     test_pass(peer.channel);
     test_peer_join(&peer);
-    for (int i = 0; i < (1 << 18); i++)         /* more than were never used */
+    for (int i = 0; i < (1 << 18); i++) /* more than were never used */
         test_ok(xpurt_event_create(0, &events[0]));
     test_daemon_await_counter("handles", 0);
 }
@@ -547,14 +547,13 @@ static void reads_memory(int channel, void *data)
     test_require(first == second, "opened twice, two addresses");
     test_ok(xpurt_mem_close_ipc_handle(first));
     test_pass(channel);
-    test_await(channel);                        /* freed there */
+    test_await(channel);                /* freed there */
     test_ok(xpurt_memcpy_async(bytes, second, sizeof(bytes), stream));
     for (unsigned i = 0; i < sizeof(bytes); i++)
         test_require(bytes[i] == 7, "byte %u is %u", i, bytes[i]);
     test_ok(xpurt_mem_close_ipc_handle(second));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_mem_close_ipc_handle(second));
-    test_expect(XPURT_ERROR_INVALID_ADDRESS,
-                xpurt_memset_async(second, 1, 1, stream));
+    test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_memset_async(second, 1, 1, stream));
     test_expect(XPURT_ERROR_STALE_HANDLE, xpurt_mem_open_ipc_handle(&handle, (void **)&first));
 }
 

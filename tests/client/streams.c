@@ -84,7 +84,7 @@ Test(streams, parity_D4_device_synchronize_waits_for_all_streams)
     other = occupy(streams[1]);
     test_ok(xpurt_memcpy_async(other, occupy(streams[2]), 4096, streams[2]));
     test_ok(xpurt_stream_destroy(streams[2]));
-    test_ok(xpurt_device_synchronize(1));       /* has nothing to do */
+    test_ok(xpurt_device_synchronize(1)); /* has nothing to do */
     test_gate_open(&xpurtd);
     test_ok(xpurt_device_synchronize(0));
     test_ok(xpurt_stream_query(streams[0]));
@@ -178,7 +178,7 @@ Test(streams, batches_send_at_their_end)
     before = test_daemon_counter("records");
     test_ok(xpurt_batch_begin());
     test_ok(xpurt_batch_begin());
-    for (int i = 0; i < 20000; i++) {           /* more than a frame holds */
+    for (int i = 0; i < 20000; i++) {   /* more than a frame holds */
         test_ok(xpurt_event_record(event, stream));
         test_ok(xpurt_stream_wait_event(stream, event));
     }
@@ -232,7 +232,7 @@ Test(streams, batches_and_events_that_go)
         test_ok(xpurt_event_create(0, &events[i]));
     test_ok(xpurt_batch_end());
     for (int i = 0; i < 64; i++)
-        test_ok(xpurt_event_query(events[i]));  /* never recorded */
+        test_ok(xpurt_event_query(events[i])); /* never recorded */
 }
 
 static void *look_at_current_device(void *arg)

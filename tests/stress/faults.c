@@ -132,9 +132,15 @@ static void baseline(void)
 static void calls(void)
 {
     static const char *const names[] = {
-        "zeContextCreate", "zeMemAllocDevice", "zeMemAllocHost", "zeEventPoolCreate",
-        "zeEventCreate", "zeCommandListCreateImmediate", "zeCommandListAppendMemoryCopy",
-        "zeCommandListAppendMemoryFill", "zeCommandListAppendBarrier",
+        "zeContextCreate",
+        "zeMemAllocDevice",
+        "zeMemAllocHost",
+        "zeEventPoolCreate",
+        "zeEventCreate",
+        "zeCommandListCreateImmediate",
+        "zeCommandListAppendMemoryCopy",
+        "zeCommandListAppendMemoryFill",
+        "zeCommandListAppendBarrier",
         "zeCommandListAppendWriteGlobalTimestamp",
     };
 

@@ -111,7 +111,7 @@ static void worker_open(struct worker *worker)
 static bool worker_round(struct worker *worker, uint64_t round)
 {
     unsigned before = (worker->index + worker->processes - 1) % worker->processes;
-    uint64_t due = worker->index ? round + 1 : round;   /* the first one begins the round */
+    uint64_t due = worker->index ? round + 1 : round; /* the first one begins the round */
     uint64_t *history = worker->history + round * worker->words;
     uint64_t *values = worker->values + round * worker->words;
     size_t size = worker->words * sizeof(uint64_t);
@@ -172,8 +172,8 @@ struct options {
 
 static struct control *control_map(void)
 {
-    struct control *control = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE,
-                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct control *control =
+        mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     test_require(control != MAP_FAILED, "mmap");
     return control;
@@ -181,13 +181,12 @@ static struct control *control_map(void)
 
 static void await_baseline(void)
 {
-    static const char *const names[] = { "user-streams", "handles", "user-leases",
+    static const char *const names[] = { "user-streams",     "handles",       "user-leases",
                                          "user-allocations", "user-segments", "user-exports" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         for (int tries = 0; test_daemon_counter(names[i]); tries++) {
-            test_require(tries < 1000, "%s is still %llu", names[i],
-                         test_daemon_counter(names[i]));
+            test_require(tries < 1000, "%s is still %llu", names[i], test_daemon_counter(names[i]));
             usleep(10000);
         }
     for (int tries = 0; test_daemon_counter("sessions") != 1; tries++) {
@@ -206,8 +205,10 @@ static void run(const struct options *options, bool with_kill)
         pids[i] = fork();
         test_require(pids[i] >= 0, "fork");
         if (pids[i] == 0) {
-            struct worker worker = { .control = control, .index = i,
-                                     .processes = options->processes, .rounds = options->rounds,
+            struct worker worker = { .control = control,
+                                     .index = i,
+                                     .processes = options->processes,
+                                     .rounds = options->rounds,
                                      .words = options->words };
 
             worker_run(&worker);
@@ -233,11 +234,12 @@ int main(int argc, char **argv)
 {
     static const struct option names[] = {
         { "processes", required_argument, NULL, 'p' }, { "rounds", required_argument, NULL, 'r' },
-        { "bytes", required_argument, NULL, 'b' },
-        { "kill", required_argument, NULL, 'k' },      { "seed", required_argument, NULL, 's' },
-        { NULL, 0, NULL, 0 },
+        { "bytes", required_argument, NULL, 'b' },     { "kill", required_argument, NULL, 'k' },
+        { "seed", required_argument, NULL, 's' },      { NULL, 0, NULL, 0 },
     };
-    struct options options = { .processes = 3, .rounds = 20000, .words = 1, .seed = (unsigned)time(NULL) };
+    struct options options = {
+        .processes = 3, .rounds = 20000, .words = 1, .seed = (unsigned)time(NULL)
+    };
     struct test_daemon daemon;
     int c;
 

@@ -47,8 +47,8 @@ static bool answers(const char *path)
 
 static void run(const struct test_daemon *daemon, const char *const args[], pid_t parent)
 {
-    const char *argv[ARGS_MAX] = { XPURTD_PATH, "--device", "soft", "--socket", daemon->socket,
-                                   "--log-level", "warning" };
+    const char *argv[ARGS_MAX] = { XPURTD_PATH,    "--device",    "soft",   "--socket",
+                                   daemon->socket, "--log-level", "warning" };
     int n = 7;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
