@@ -10,10 +10,10 @@
  */
 #include "client/session.h"
 
+#include "client/address.h"
 #include "client/arena.h"
 #include "client/device.h"
 #include "client/event.h"
-#include "client/memory.h"
 #include "client/result.h"
 #include "client/staging.h"
 #include "client/standing.h"
@@ -248,7 +248,7 @@ static void session_finish(enum session_end why)
     streams_end(why);
     standing_end();
     staging_end();
-    memory_end(why);
+    addresses_end(why);
     events_end(why);
     session.slot = SESSION_NO_SLOT;
 }

@@ -10,7 +10,7 @@
 #include "client/staging.h"
 
 #include "client/arena.h"
-#include "client/memory.h"
+#include "client/host.h"
 #include "client/session.h"
 #include "client/stream.h"
 #include "client/wait.h"

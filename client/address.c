@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/* client/address.c: what the addresses of this process are.
+ *
+ * Guarantees of this file:
+ *   - an address has one meaning: the range of each device allocation is reserved in this process,
+ *     so that no host memory can ever lie where a device address points.
+ */
+#include "client/address.h"
+
+#include "client/result.h"
+
+#include <xpurt/memory.h>
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000    /* older C libraries lack the name */
+#endif
+
+#define USER_ADDRESS_END (UINT64_C(1) << 47)
+
+struct ranges addresses;
+
+/* ---- address space ------------------------------------------------------------------------------ */
+
+/* Keep [start, start + size) free of host memory. -EEXIST: it is not. Pages that a neighbour in
+ * the table shares are reserved already. */
+static int range_reserve(uint64_t start, uint64_t size)
+{
+    uint64_t first, end;
+    void *wanted, *got;
+
+    if (start + size > USER_ADDRESS_END)
+        return 0;                       /* where no host memory can be */
+    if (!ranges_lone_pages(&addresses, start, size, (uint64_t)getpagesize(), &first, &end))
+        return 0;
+
+    wanted = (void *)(uintptr_t)first;
+    got = mmap(wanted, end - first, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got == MAP_FAILED)
+        return -errno;
+    if (got != wanted) {                /* an old kernel took the address as a hint */
+        munmap(got, end - first);
+        return -EEXIST;
+    }
+    return 0;
+}
+
+/* The range is not in the table any more. */
+static void range_release(uint64_t start, uint64_t size)
+{
+    uint64_t first, end;
+
+    if (start + size <= USER_ADDRESS_END &&
+        ranges_lone_pages(&addresses, start, size, (uint64_t)getpagesize(), &first, &end))
+        munmap((void *)(uintptr_t)first, end - first);
+}
+
+xpurt_result range_add(const struct range *range)
+{
+    int e = range_reserve(range->start, range->size);
+
+    if (e == 0 && !ranges_insert(&addresses, range)) {
+        range_release(range->start, range->size);
+        e = -ENOMEM;
+    }
+    if (e == -EEXIST)
+        return error_set(XPURT_ERROR_SYSTEM,
+                         "the device addresses from 0x%llx to 0x%llx are in "
+                         "use by host memory of this process",
+                         (unsigned long long)range->start,
+                         (unsigned long long)(range->start + range->size));
+    return e < 0 ? system_error("device addresses cannot be reserved", e) : XPURT_SUCCESS;
+}
+
+void range_drop(struct range *range)
+{
+    const struct range former = *range;
+
+    ranges_remove(&addresses, range);
+    if (former.kind == RANGE_DEVICE)
+        range_release(former.start, former.size);
+}
+
+void addresses_end(enum session_end why)
+{
+    while (addresses.count) {
+        struct range *last = &addresses.list[addresses.count - 1];
+
+        if (last->kind == RANGE_HOST && why == SESSION_RESET)
+            munmap((void *)(uintptr_t)last->start, last->size);
+        range_drop(last);
+    }
+}
+/* ---- what a pointer is ------------------------------------------------------------------------------- */
+
+xpurt_result not_ours(const void *ptr, const char *what)
+{
+    return error_set(XPURT_ERROR_INVALID_ADDRESS, "%p is not %s of this process", ptr, what);
+}
+
+xpurt_result xpurt_pointer_get_attributes(const void *ptr, xpurt_pointer_attributes *ret_attributes)
+{
+    const struct range *range;
+
+    if (!ret_attributes)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the attributes");
+
+    *ret_attributes = (xpurt_pointer_attributes){ .kind = XPURT_POINTER_UNKNOWN, .device = -1 };
+    connection_lock();
+    range = ranges_find(&addresses, (uintptr_t)ptr);
+    if (range)
+        *ret_attributes = (xpurt_pointer_attributes){
+            .kind = range->kind == RANGE_DEVICE ? XPURT_POINTER_DEVICE : XPURT_POINTER_HOST,
+            .device = range->kind == RANGE_DEVICE ? (int)range->device : -1,
+            .base = (void *)(uintptr_t)range->start,
+            .size = range->size,
+            .opened = range->kind == RANGE_DEVICE && !range->own,
+        };
+    connection_unlock();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_pointer_get_device(const void *ptr, int *ret_device)
+{
+    xpurt_pointer_attributes attributes;
+
+    if (!ret_device)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the device");
+
+    (void)xpurt_pointer_get_attributes(ptr, &attributes);
+    if (attributes.kind != XPURT_POINTER_DEVICE)
+        return not_ours(ptr, "inside live device memory");
+    *ret_device = attributes.device;
+    return XPURT_SUCCESS;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* client/address.h: what the addresses of this process are. The lock is held. */
+#pragma once
+
+#include "client/ranges.h"
+#include "client/session.h"
+
+/* All device memory and pinned memory of this process. */
+extern struct ranges addresses;
+
+/* Put device memory into the table. XPURT_ERROR_SYSTEM: host memory lies there. */
+xpurt_result range_add(const struct range *range);
+
+/* Take memory of either kind out of it. */
+void range_drop(struct range *range);
+
+/* XPURT_ERROR_INVALID_ADDRESS: "@p ptr is not @p what of this process". Needs no lock. */
+xpurt_result not_ours(const void *ptr, const char *what);
+
+/* The session ends: its memory is not ours any more. A forked child keeps the mappings of pinned
+ * memory, as ordinary memory. */
+void addresses_end(enum session_end why);
