@@ -13,44 +13,58 @@
 #include <string.h>
 
 #define LARGE (16u << 20)
+#define HUGE (256u << 20)
 #define SMALL 1024u
 #define SMALL_COPIES 64
 
 static xpurt_stream *stream;
 static void *device[2], *pinned, *pageable;
+static size_t length;                   /* of each of them */
 
 static int round_through(void)
 {
     char *bytes = pinned, *back = pageable;
 
-    for (size_t i = 0; i < LARGE; i++)
+    for (size_t i = 0; i < length; i++)
         bytes[i] = (char)(i * 2654435761u >> 13);
-    memset(back, 0, LARGE);
-    TRY(xpurt_memcpy_async(device[0], pinned, LARGE, stream));
-    TRY(xpurt_memcpy_async(device[1], device[0], LARGE, stream));
-    TRY(xpurt_memcpy_async(pageable, device[1], LARGE, stream));
+    memset(back, 0, length);
+    TRY(xpurt_memcpy_async(device[0], pinned, length, stream));
+    TRY(xpurt_memcpy_async(device[1], device[0], length, stream));
+    TRY(xpurt_memcpy_async(pageable, device[1], length, stream));
+    TRY(xpurt_memcpy_async(device[0], pageable, length, stream));
     TRY(xpurt_stream_synchronize(stream));
-    return memcmp(bytes, back, LARGE) == 0 ? 0 : row_fail("the copied bytes differ");
+    return memcmp(bytes, back, length) == 0 ? 0 : row_fail("the copied bytes differ");
+}
+
+static int open_size(size_t size)
+{
+    length = size;
+    pageable = malloc(size);
+    if (!pageable)
+        return row_fail("no memory");
+    TRY(xpurt_stream_create(&stream));
+    TRY(xpurt_host_malloc(&pinned, size));
+    for (unsigned i = 0; i < 2; i++)
+        TRY(xpurt_malloc(&device[i], size));
+    return round_through();
 }
 
 static int open_copy(void)
 {
-    pageable = malloc(LARGE);
-    if (!pageable)
-        return row_fail("no memory");
-    TRY(xpurt_stream_create(&stream));
-    TRY(xpurt_host_malloc(&pinned, LARGE));
-    for (unsigned i = 0; i < 2; i++)
-        TRY(xpurt_malloc(&device[i], LARGE));
-    return round_through();
+    return open_size(LARGE);
+}
+
+static int open_huge(void)
+{
+    return open_size(HUGE);
 }
 
 static void *to;
 static const void *from;
 
-static int copy_large(void)
+static int copy_once(void)
 {
-    TRY(xpurt_memcpy_async(to, from, LARGE, stream));
+    TRY(xpurt_memcpy_async(to, from, length, stream));
     TRY(xpurt_stream_synchronize(stream));
     return 0;
 }
@@ -82,27 +96,37 @@ static int measure(int (*copy)(void), size_t size, double seconds, double *ret_g
     return r;
 }
 
-static int measure_large(void *destination, const void *source, double seconds,
+static int measure_whole(void *destination, const void *source, double seconds,
                          double *ret_gb_per_second)
 {
     to = destination;
     from = source;
-    return measure(copy_large, LARGE, seconds, ret_gb_per_second);
+    return measure(copy_once, length, seconds, ret_gb_per_second);
 }
 
 static int measure_device(double seconds, double *ret_gb_per_second)
 {
-    return measure_large(device[1], device[0], seconds, ret_gb_per_second);
+    return measure_whole(device[1], device[0], seconds, ret_gb_per_second);
 }
 
 static int measure_pinned(double seconds, double *ret_gb_per_second)
 {
-    return measure_large(device[0], pinned, seconds, ret_gb_per_second);
+    return measure_whole(device[0], pinned, seconds, ret_gb_per_second);
+}
+
+static int measure_pinned_back(double seconds, double *ret_gb_per_second)
+{
+    return measure_whole(pinned, device[0], seconds, ret_gb_per_second);
 }
 
 static int measure_pageable(double seconds, double *ret_gb_per_second)
 {
-    return measure_large(device[0], pageable, seconds, ret_gb_per_second);
+    return measure_whole(device[0], pageable, seconds, ret_gb_per_second);
+}
+
+static int measure_pageable_back(double seconds, double *ret_gb_per_second)
+{
+    return measure_whole(pageable, device[0], seconds, ret_gb_per_second);
 }
 
 static int measure_small(double seconds, double *ret_gb_per_second)
@@ -134,6 +158,46 @@ const struct row copy_rows[] = {
         .more = true,
         .open = open_copy,
         .sides = { { "xpurt", measure_pageable }, { "memcpy", peer_memcpy_16m } },
+    },
+    {
+        .name = "copy-256m-pinned",
+        .what = "256 MiB from pinned host memory to device memory, one copy at a time",
+        .unit = "GB/s",
+        .more = true,
+        .open = open_huge,
+        .sides = { { "xpurt", measure_pinned },
+                   { "memcpy", peer_memcpy_256m, GOAL(0.9) },
+                   { "memcpy-2-threads", peer_memcpy_256m_2 } },
+    },
+    {
+        .name = "copy-256m-pinned-back",
+        .what = "256 MiB from device memory to pinned host memory, one copy at a time",
+        .unit = "GB/s",
+        .more = true,
+        .open = open_huge,
+        .sides = { { "xpurt", measure_pinned_back },
+                   { "memcpy", peer_memcpy_256m, GOAL(0.9) },
+                   { "memcpy-2-threads", peer_memcpy_256m_2 } },
+    },
+    {
+        .name = "copy-256m-pageable",
+        .what = "256 MiB from ordinary host memory to device memory, one copy at a time",
+        .unit = "GB/s",
+        .more = true,
+        .open = open_huge,
+        .sides = { { "xpurt", measure_pageable },
+                   { "xpurt, pinned", measure_pinned, GOAL(0.8) },
+                   { "memcpy", peer_memcpy_256m } },
+    },
+    {
+        .name = "copy-256m-pageable-back",
+        .what = "256 MiB from device memory to ordinary host memory, one copy at a time",
+        .unit = "GB/s",
+        .more = true,
+        .open = open_huge,
+        .sides = { { "xpurt", measure_pageable_back },
+                   { "xpurt, pinned", measure_pinned_back, GOAL(0.8) },
+                   { "memcpy", peer_memcpy_256m } },
     },
     {
         .name = "copy-1k-device",

@@ -30,6 +30,8 @@ void peer_redis_close(void);
 int peer_redis_1(double seconds, double *ret_per_second);  /* one request at a time */
 int peer_redis_64(double seconds, double *ret_per_second); /* 64 requests at a time */
 
-/* GB/s of memcpy of 16 MiB and of 1 KiB. */
+/* GB/s of memcpy of 256 MiB, by one thread and by two with half of it each, of 16 MiB and of 1 KiB. */
+int peer_memcpy_256m(double seconds, double *ret_gb_per_second);
+int peer_memcpy_256m_2(double seconds, double *ret_gb_per_second);
 int peer_memcpy_16m(double seconds, double *ret_gb_per_second);
 int peer_memcpy_1k(double seconds, double *ret_gb_per_second);
