@@ -7,6 +7,7 @@
  */
 #include "client/address.h"
 
+#include "client/host.h"
 #include "client/result.h"
 
 #include <xpurt/memory.h>
@@ -85,16 +86,12 @@ void range_drop(struct range *range)
         range_release(former.start, former.size);
 }
 
-void addresses_end(enum session_end why)
+void addresses_end(void)
 {
-    while (addresses.count) {
-        struct range *last = &addresses.list[addresses.count - 1];
-
-        if (last->kind == RANGE_HOST && why == SESSION_RESET)
-            munmap((void *)(uintptr_t)last->start, last->size);
-        range_drop(last);
-    }
+    while (addresses.count)
+        range_drop(&addresses.list[addresses.count - 1]);
 }
+
 /* ---- what a pointer is ------------------------------------------------------------------------------- */
 
 xpurt_result not_ours(const void *ptr, const char *what)
@@ -102,24 +99,37 @@ xpurt_result not_ours(const void *ptr, const char *what)
     return error_set(XPURT_ERROR_INVALID_ADDRESS, "%p is not %s of this process", ptr, what);
 }
 
+static xpurt_pointer_attributes attributes_of(uint64_t address)
+{
+    const struct range *range = ranges_find(&addresses, address);
+    const struct host_block *block =
+        range && range->kind == RANGE_HOST ? host_find(range, address) : NULL;
+
+    if (block)
+        return (xpurt_pointer_attributes){
+            .kind = XPURT_POINTER_HOST,
+            .device = -1,
+            .base = (void *)(uintptr_t)host_start(block),
+            .size = host_size(block),
+        };
+    if (range && range->kind == RANGE_DEVICE)
+        return (xpurt_pointer_attributes){
+            .kind = XPURT_POINTER_DEVICE,
+            .device = (int)range->device,
+            .base = (void *)(uintptr_t)range->start,
+            .size = range->size,
+            .opened = !range->own,
+        };
+    return (xpurt_pointer_attributes){ .kind = XPURT_POINTER_UNKNOWN, .device = -1 };
+}
+
 xpurt_result xpurt_pointer_get_attributes(const void *ptr, xpurt_pointer_attributes *ret_attributes)
 {
-    const struct range *range;
-
     if (!ret_attributes)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the attributes");
 
-    *ret_attributes = (xpurt_pointer_attributes){ .kind = XPURT_POINTER_UNKNOWN, .device = -1 };
     connection_lock();
-    range = ranges_find(&addresses, (uintptr_t)ptr);
-    if (range)
-        *ret_attributes = (xpurt_pointer_attributes){
-            .kind = range->kind == RANGE_DEVICE ? XPURT_POINTER_DEVICE : XPURT_POINTER_HOST,
-            .device = range->kind == RANGE_DEVICE ? (int)range->device : -1,
-            .base = (void *)(uintptr_t)range->start,
-            .size = range->size,
-            .opened = range->kind == RANGE_DEVICE && !range->own,
-        };
+    *ret_attributes = attributes_of((uintptr_t)ptr);
     connection_unlock();
     return XPURT_SUCCESS;
 }

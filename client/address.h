@@ -17,6 +17,5 @@ void range_drop(struct range *range);
 /* XPURT_ERROR_INVALID_ADDRESS: "@p ptr is not @p what of this process". Needs no lock. */
 xpurt_result not_ours(const void *ptr, const char *what);
 
-/* The session ends: its memory is not ours any more. A forked child keeps the mappings of pinned
- * memory, as ordinary memory. */
-void addresses_end(enum session_end why);
+/* The session ends: its memory is not ours any more. */
+void addresses_end(void);

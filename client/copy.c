@@ -5,6 +5,7 @@
  * with all bytes of what was asked.
  */
 #include "client/address.h"
+#include "client/host.h"
 #include "client/result.h"
 #include "client/staging.h"
 #include "client/stream.h"
@@ -17,32 +18,54 @@
 /* Where the bytes of a copy lie. */
 struct place {
     enum { PLACE_DEVICE, PLACE_PINNED, PLACE_PAGEABLE } kind;
+    struct host_block *block;           /* pinned */
     Xpurt__Location location;           /* unless pageable */
 };
 
+/* Where @p address is, and where the memory there ends. */
+static struct place place_of(const struct range *range, uint64_t address, uint64_t *ret_end)
+{
+    struct place place = { .kind = PLACE_DEVICE, .location = XPURT__LOCATION__INIT };
+
+    place.location.offset = address;
+    *ret_end = range->start + range->size;
+    if (range->kind == RANGE_HOST) {
+        place.kind = PLACE_PINNED;
+        place.block = host_find(range, address);
+        place.location.segment = host_segment_id(range->host);
+        place.location.offset = address - range->start;
+        *ret_end = place.block ? host_start(place.block) + host_size(place.block) : 0;
+    }
+    return place;
+}
+
 static xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret_place)
 {
-    uint64_t address = (uintptr_t)ptr, page = (uint64_t)getpagesize();
+    uint64_t address = (uintptr_t)ptr, page = (uint64_t)getpagesize(), end;
     uint64_t first = address & ~(page - 1);
     const struct range *range = ranges_find(&addresses, address);
-    bool inside = size <= UINT64_MAX - page - address;
+    struct place place = { .kind = PLACE_PAGEABLE };
+    bool inside;
 
-    if (range)
-        inside = inside && size <= range->start + range->size - address;
-    else                                /* ordinary memory never shares a page with ours */
-        inside = inside && !ranges_touch(&addresses, first,
-                                         ((address + size + page - 1) & ~(page - 1)) - first);
+    if (range) {
+        place = place_of(range, address, &end);
+        inside = address < end && size <= end - address;
+    } else {                            /* ordinary memory never shares a page with ours */
+        inside =
+            size <= UINT64_MAX - page - address &&
+            !ranges_touch(&addresses, first, ((address + size + page - 1) & ~(page - 1)) - first);
+    }
     if (!inside)
         return error_set(XPURT_ERROR_INVALID_ADDRESS, "%llu bytes at %p leave the memory there",
                          (unsigned long long)size, ptr);
-
-    *ret_place = (struct place){ .kind = PLACE_PAGEABLE, .location = XPURT__LOCATION__INIT };
-    if (range) {
-        ret_place->kind = range->kind == RANGE_DEVICE ? PLACE_DEVICE : PLACE_PINNED;
-        ret_place->location.segment = range->kind == RANGE_DEVICE ? 0 : range->segment;
-        ret_place->location.offset = range->kind == RANGE_DEVICE ? address : address - range->start;
-    }
+    *ret_place = place;
     return XPURT_SUCCESS;
+}
+
+/* What a command of @p stream touches is not given to anybody else before it is done. */
+static xpurt_result place_use(const struct place *place, xpurt_stream *stream)
+{
+    return place->kind == PLACE_PINNED ? host_use(place->block, stream) : XPURT_SUCCESS;
 }
 
 static xpurt_result copy_send(xpurt_stream *stream, struct place *to, struct place *from,
@@ -81,6 +104,10 @@ xpurt_result xpurt_memcpy_async(void *to, const void *from, size_t size, xpurt_s
         r = place_find(to, size, &target);
     if (size && r == XPURT_SUCCESS)
         r = place_find(from, size, &source);
+    if (size && r == XPURT_SUCCESS)
+        r = place_use(&target, stream);
+    if (size && r == XPURT_SUCCESS)
+        r = place_use(&source, stream);
     if (size && r == XPURT_SUCCESS && target.kind != PLACE_PAGEABLE &&
         source.kind != PLACE_PAGEABLE) {
         r = copy_send(stream, &target, &source, size);
@@ -111,6 +138,8 @@ xpurt_result xpurt_memset_async(void *to, int value, size_t size, xpurt_stream *
                  error_set(XPURT_ERROR_INVALID_ARGUMENT, "the pointer is null");
         if (r == XPURT_SUCCESS && target.kind == PLACE_PAGEABLE)
             r = not_ours(to, "inside device or pinned memory");
+        if (r == XPURT_SUCCESS)
+            r = place_use(&target, stream);
         if (r == XPURT_SUCCESS) {
             fill.stream = stream_index(stream);
             fill.to = &target.location;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct host_segment;
+
 enum range_kind {
     RANGE_DEVICE,
     RANGE_HOST,
@@ -16,7 +18,7 @@ struct range {
     uint64_t size;
     enum range_kind kind;
     uint32_t device;                    /* RANGE_DEVICE */
-    uint32_t segment;                   /* RANGE_HOST */
+    struct host_segment *host;          /* RANGE_HOST */
     uint32_t opens;                     /* RANGE_DEVICE: by a handle, each closed once */
     bool own;                           /* allocated here, and not freed */
 };

@@ -14,6 +14,7 @@
 #include "client/arena.h"
 #include "client/device.h"
 #include "client/event.h"
+#include "client/host.h"
 #include "client/result.h"
 #include "client/staging.h"
 #include "client/standing.h"
@@ -248,7 +249,8 @@ static void session_finish(enum session_end why)
     streams_end(why);
     standing_end();
     staging_end();
-    addresses_end(why);
+    host_end(why);
+    addresses_end();
     events_end(why);
     session.slot = SESSION_NO_SLOT;
 }

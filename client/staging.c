@@ -81,8 +81,7 @@ static xpurt_result chunk_make(struct chunk *chunk)
     return r;
 }
 
-/* Its stream has failed: who knows when it will be written to. The daemon keeps the memory until
- * that cannot happen any more. */
+/* The daemon keeps the memory until what may still use it is done. */
 static void chunk_retire(struct chunk *chunk)
 {
     segment_free(chunk->segment, chunk->memory, CHUNK_SIZE);
@@ -150,6 +149,13 @@ static xpurt_result chunk_copy(xpurt_stream *stream, struct chunk *chunk,
     copy.size = size;
     r = stream_command(stream, &(Xpurt__Command){ COMMAND(COPY), .copy = &copy });
     return r ? r : stream_record(stream, 0, &chunk->point);
+}
+
+void staging_trim(void)
+{
+    for (unsigned i = 0; i < CHUNKS; i++)
+        if (chunks[i].memory && !chunks[i].taken)
+            chunk_retire(&chunks[i]);
 }
 
 static size_t piece(size_t rest)

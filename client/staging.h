@@ -14,5 +14,8 @@ xpurt_result staging_upload(xpurt_stream *stream, const Xpurt__Location *to, con
 xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Location *from,
                               size_t size);
 
+/* Give back what no copy needs just now. The lock is held. */
+void staging_trim(void);
+
 /* The session ends. The lock is held. */
 void staging_end(void);

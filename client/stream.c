@@ -163,6 +163,28 @@ static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
     return r;
 }
 
+xpurt_result stream_point_of(uint32_t index, uint64_t id, uint64_t *ret_point)
+{
+    xpurt_stream *stream = timelines.live[index];
+
+    *ret_point = 0;
+    if (stream && stream->id == id)
+        return stream_cover(stream, ret_point);
+    for (uint32_t i = 0; i < timelines.n_draining; i++)
+        if (point_stream(timelines.draining[i].point) == index)
+            *ret_point = timelines.draining[i].point;
+    return XPURT_SUCCESS;               /* a timeline gets a new stream when the last is done */
+}
+
+bool stream_point_over(uint64_t point)
+{
+    const struct board_timeline *timeline = arena_timeline(point);
+
+    return !point || arena_reached(point) ||
+           (atomic_load_explicit(&timeline->status, memory_order_acquire) &&
+            atomic_load_explicit(&timeline->state, memory_order_acquire) == TIMELINE_FREE);
+}
+
 /* ---- creating and destroying ------------------------------------------------------------------ */
 
 /* The daemon has seen the stream's creation and its end: the point was recorded in between. */

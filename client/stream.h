@@ -57,5 +57,12 @@ xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
 /* Record: *ret_point is reached when all that was sent so far is done. */
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point);
 
+/* When the work is done that was sent so far to the stream @p id on timeline @p index, which may have
+ * been destroyed since: a point, or 0 when that is so already. Records where it has to. */
+xpurt_result stream_point_of(uint32_t index, uint64_t id, uint64_t *ret_point);
+
+/* Nothing up to @p point of an own stream is under way any more, also where the stream failed. */
+bool stream_point_over(uint64_t point);
+
 /* The session ends: its streams are of no use any more; after a reset not even live. */
 void streams_end(enum session_end why);

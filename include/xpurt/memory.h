@@ -62,18 +62,76 @@ XPURT_API xpurt_result xpurt_mem_close_ipc_handle(void *ptr);
 
 /**
  * Allocate pinned host memory: ordinary memory for the host, reachable by every device without
- * staging.
- * @param size  bytes; 0 gives a null pointer and success
+ * staging. Sizes are rounded up to powers of two; small pieces share what is taken from the daemon,
+ * and what was freed is used again.
+ * @param size     bytes; 0 gives a null pointer and success
+ * @param ret_ptr  aligned to its size rounded up, or to 4096 bytes if that is less
  * @return XPURT_SUCCESS; XPURT_ERROR_OUT_OF_HOST_MEMORY; XPURT_ERROR_QUOTA
- * @note thread-safe; one round trip. Like cudaMallocHost.
+ * @note thread-safe; one round trip when no freed piece of that size is ready. Like cudaMallocHost,
+ *       and the pinned allocator of PyTorch.
  */
 XPURT_API xpurt_result xpurt_host_malloc(void **ret_ptr, size_t size);
 
-/** Free pinned host memory; submitted work may still use it. Null is a no-op. Like cudaFreeHost. */
+/**
+ * Free pinned host memory. Submitted work may still use it: nobody else gets the memory before the
+ * copies and fills are done that touch it, and the streams of xpurt_host_record_stream(). Null is a
+ * no-op.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS for a pointer that is not the start of live
+ *         pinned memory: one freed before, for instance
+ * @note thread-safe; never waits. Like cudaFreeHost without its implicit synchronisation.
+ */
 XPURT_API xpurt_result xpurt_host_free(void *ptr);
 
-/** 1 when @p ptr lies in memory of xpurt_host_malloc(), else 0. Never connects. */
+/**
+ * Work of @p stream submitted up to xpurt_host_free() uses the pinned memory around @p ptr, in ways
+ * that the library does not see by itself. Copies and fills it does see.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS; XPURT_ERROR_INVALID_HANDLE;
+ *         XPURT_ERROR_FORKED
+ * @note thread-safe. Like record_event of PyTorch's CachingHostAllocator.
+ */
+XPURT_API xpurt_result xpurt_host_record_stream(void *ptr, xpurt_stream *stream);
+
+/** 1 when @p ptr lies in live memory of xpurt_host_malloc(), else 0. Never connects. */
 XPURT_API int xpurt_host_is_pinned(const void *ptr);
+
+/**
+ * Give back to the daemon all pinned memory that was freed, and what copies of ordinary memory went
+ * through; unfinished work may still use it.
+ * @return XPURT_SUCCESS
+ * @note thread-safe; never connects, never waits. Like PyTorch's host_emptyCache.
+ */
+XPURT_API xpurt_result xpurt_empty_host_cache(void);
+
+/** One figure of a statistic. */
+typedef struct xpurt_memory_stat {
+    uint64_t current;
+    uint64_t peak;      /**< since the start or the last reset of peaks */
+    uint64_t allocated; /**< sum of all increases, since the start or the last reset */
+    uint64_t freed;     /**< sum of all decreases, likewise */
+} xpurt_memory_stat;
+
+/** Pinned memory of the calling process; bytes are those of the rounded sizes. */
+typedef struct xpurt_host_memory_stats {
+    xpurt_memory_stat allocation;       /**< pieces allocated and not freed */
+    xpurt_memory_stat active;           /**< those, and those freed that work still uses */
+    xpurt_memory_stat segment;          /**< pieces that the daemon gave */
+    xpurt_memory_stat allocated_bytes;
+    xpurt_memory_stat active_bytes;
+    xpurt_memory_stat reserved_bytes;   /**< of segments */
+    uint64_t reserved[8];
+} xpurt_host_memory_stats;
+
+/**
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; never connects. Like torch.cuda.host_memory_stats.
+ */
+XPURT_API xpurt_result xpurt_host_memory_stats_get(xpurt_host_memory_stats *ret_stats);
+
+/** Peaks begin anew at what there is now. Like torch.cuda.reset_peak_host_memory_stats. */
+XPURT_API xpurt_result xpurt_reset_peak_host_memory_stats(void);
+
+/** Sums begin anew at 0. Like torch.cuda.reset_accumulated_host_memory_stats. */
+XPURT_API xpurt_result xpurt_reset_accumulated_host_memory_stats(void);
 
 /** What a pointer points to, see xpurt_pointer_get_attributes(). */
 typedef enum xpurt_pointer_kind {

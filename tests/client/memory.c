@@ -77,6 +77,7 @@ Test(memory, parity_A6_zero_null_double_and_foreign)
     test_ok(xpurt_host_free(pinned));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_host_free(pinned));
     test_ok(xpurt_stream_synchronize(stream));
+    test_ok(xpurt_empty_host_cache());
     test_daemon_await_counter("user-allocations", 0);
     test_daemon_await_counter("user-segments", 0);
 }
@@ -156,6 +157,7 @@ Test(memory, small_blocks)
         }
     }
     test_ok(xpurt_stream_synchronize(stream));
+    test_ok(xpurt_empty_host_cache());
     test_daemon_await_counter("user-allocations", 0);
 }
 
