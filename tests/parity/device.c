@@ -3,6 +3,8 @@
 #include "tests/parity/scene.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +30,8 @@ static void count_and_use(int channel, void *data)
 
     (void)channel;
     (void)data;
-    test_require(xpurt_device_count() == 2, "%d devices", xpurt_device_count());
-    stream = stream_on(1);
+    test_require(xpurt_device_count() == n_devices, "%d devices", xpurt_device_count());
+    stream = stream_on(last_device);
     occupy(stream);
     test_ok(xpurt_stream_synchronize(stream));
 }
@@ -38,20 +40,20 @@ Test(devices, parity_D1_count_makes_no_context_and_harms_no_fork)
 {
     struct test_peer child;
 
-    cr_assert_eq(xpurt_device_count(), 2);
+    cr_assert_eq(xpurt_device_count(), n_devices);
     cr_assert_not(mapped("libze_"));
     cr_assert_not(xpurt_device_is_used(0));
-    cr_assert_not(xpurt_device_is_used(1));
+    cr_assert_not(xpurt_device_is_used(last_device));
     test_gate_open(&xpurtd);
     test_peer_start(&child, count_and_use, NULL);
     test_peer_join(&child);
-    cr_assert_eq(xpurt_device_count(), 2);
+    cr_assert_eq(xpurt_device_count(), n_devices);
     cr_assert_eq(test_daemon_counter("streams"), 0);
 }
 
 Test(devices, parity_D1_count_is_zero_when_the_daemon_is_gone)
 {
-    cr_assert_eq(xpurt_device_count(), 2);
+    cr_assert_eq(xpurt_device_count(), n_devices);
     test_daemon_kill(&xpurtd);
     while (xpurt_stream_create(&(xpurt_stream *){ NULL }) == XPURT_SUCCESS)
         ;
@@ -59,13 +61,47 @@ Test(devices, parity_D1_count_is_zero_when_the_daemon_is_gone)
     test_ok(xpurt_reset());
     cr_assert_eq(xpurt_device_count(), 0);
     test_daemon_start_again(&xpurtd, NULL);
-    cr_assert_eq(xpurt_device_count(), 2);
+    cr_assert_eq(xpurt_device_count(), n_devices);
+}
+
+static void *look_from_another_thread(void *arg)
+{
+    (void)arg;
+    test_require(xpurt_get_device() == 0, "a new thread begins with device %d", xpurt_get_device());
+    return NULL;
+}
+
+Test(devices, parity_D2_set_and_exchange)
+{
+    pthread_t thread;
+    char wanted[32];
+
+    cr_assert_eq(xpurt_get_device(), 0);
+    test_ok(xpurt_set_device(last_device));
+    test_ok(xpurt_set_device(-1));
+    test_ok(xpurt_set_device(INT_MIN));
+    cr_assert_eq(xpurt_get_device(), last_device);
+    cr_assert_eq(pthread_create(&thread, NULL, look_from_another_thread, NULL), 0);
+    pthread_join(thread, NULL);
+
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_set_device(n_devices));
+    snprintf(wanted, sizeof(wanted), "no device %d: xpurtd serves %d", n_devices, n_devices);
+    cr_assert(said(wanted), "%s", xpurt_last_error());
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_set_device(INT_MAX));
+    cr_assert_eq(xpurt_exchange_device(-1), -1);
+    cr_assert_eq(xpurt_exchange_device(n_devices), -1);
+    cr_assert_eq(xpurt_get_device(), last_device);
+    cr_assert_eq(xpurt_exchange_device(0), last_device);
+    cr_assert_eq(xpurt_exchange_device(last_device), 0);
+    cr_assert_eq(xpurt_maybe_exchange_device(-1), -1);
 }
 
 Test(devices, parity_D2_maybe_exchange_skips_what_was_never_used)
 {
     void *memory;
 
+    if (n_devices < 2)
+        cr_skip_test("needs two devices");
     cr_assert_eq(xpurt_maybe_exchange_device(-1), -1);
     cr_assert_eq(xpurt_maybe_exchange_device(1), 0);
     cr_assert_eq(xpurt_get_device(), 0);
@@ -96,7 +132,7 @@ Test(devices, parity_D2_maybe_exchange_skips_what_was_never_used)
 
 Test(devices, parity_D3_capability_and_architecture)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_devices; i++) {
         xpurt_device_properties properties;
         xpurt_device_capability capability;
 
@@ -116,19 +152,21 @@ Test(devices, parity_D3_capability_and_architecture)
         cr_assert_gt(capability.sub_group_size_count, 0);
         cr_assert_eq(capability.sub_group_sizes[0], properties.sub_group_sizes[0]);
     }
-    test_expect(XPURT_ERROR_INVALID_DEVICE,
-                xpurt_device_get_capability(2, &(xpurt_device_capability){ .data_types = 0 }));
+    test_expect(
+        XPURT_ERROR_INVALID_DEVICE,
+        xpurt_device_get_capability(n_devices, &(xpurt_device_capability){ .data_types = 0 }));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_device_get_capability(0, NULL));
 }
 
 Test(devices, parity_D4_streams_of_the_library_too)
 {
     xpurt_stream *streams[] = { stream_on(0), default_on(0), pooled_on(0, -1), pooled_on(0, 1) };
-    xpurt_stream *elsewhere = default_on(1);
+    xpurt_stream *elsewhere = default_on(last_device);
 
     for (int i = 0; i < 4; i++)
         occupy(streams[i]);
-    test_ok(xpurt_device_synchronize(1)); /* has nothing to do */
+    if (n_devices == 2)
+        test_ok(xpurt_device_synchronize(1)); /* has nothing to do */
     for (int i = 0; i < 4; i++)
         cr_assert_not(stream_done(streams[i]));
     test_gate_open(&xpurtd);
@@ -136,21 +174,24 @@ Test(devices, parity_D4_streams_of_the_library_too)
     for (int i = 0; i < 4; i++)
         cr_assert(stream_done(streams[i]));
     cr_assert(stream_done(elsewhere));
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_synchronize(2));
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_synchronize(n_devices));
 }
 
 Test(devices, parity_D5_peers_are_symmetric_and_memory_is_counted)
 {
     enum { SIZE = 1 << 22 };
     uint64_t before, after, total, again;
-    int access[2][2];
+    int there, back;
 
-    for (int i = 0; i < 2; i++)
-        for (int k = 0; k < 2; k++)
-            test_ok(xpurt_device_can_access_peer(i, k, &access[i][k]));
-    cr_assert(access[0][0] && access[1][1]);
-    cr_assert_eq(access[0][1], access[1][0]);
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_can_access_peer(2, 0, &access[0][0]));
+    for (int i = 0; i < n_devices; i++)
+        for (int k = 0; k < n_devices; k++) {
+            test_ok(xpurt_device_can_access_peer(i, k, &there));
+            test_ok(xpurt_device_can_access_peer(k, i, &back));
+            cr_assert_eq(there, back);
+            cr_assert(there || i != k);
+        }
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_can_access_peer(n_devices, 0, &there));
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_can_access_peer(0, n_devices, &there));
 
     test_ok(xpurt_mem_get_info(0, &before, &total));
     memory_on(0, SIZE);
@@ -171,7 +212,7 @@ Test(devices, parity_D6_what_can_be_shared_and_how)
     cr_assert_eq(support.native_events, XPURT_IPC_LEVEL_ZERO); /* the software driver can */
     cr_assert_eq(support.native_memory, XPURT_IPC_LEVEL_ZERO);
     cr_assert(properties.ipc_events && properties.ipc_memory);
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_get_ipc_support(2, &support));
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_device_get_ipc_support(n_devices, &support));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_device_get_ipc_support(0, NULL));
 }
 
@@ -182,8 +223,8 @@ Test(devices, parity_D7_available_compiled_initialized)
     cr_assert_not(xpurt_is_initialized());
     cr_assert(xpurt_is_available());
     cr_assert(xpurt_is_initialized());
-    test_ok(xpurt_set_device(1));
-    cr_assert_eq(xpurt_get_device(), 1);
+    test_ok(xpurt_set_device(last_device));
+    cr_assert_eq(xpurt_get_device(), last_device);
     test_ok(xpurt_reset());
     cr_assert_not(xpurt_is_initialized());
 }
@@ -200,11 +241,11 @@ static void looks_at_opened(int channel, void *data)
     test_ok(xpurt_mem_open_ipc_handle(&handle, &memory));
     test_ok(xpurt_pointer_get_attributes(memory, &attributes));
     test_ok(xpurt_pointer_get_device(memory, &device));
-    test_require(device == 1 && attributes.device == 1, "on device %d", device);
+    test_require(device == last_device && attributes.device == device, "on device %d", device);
     test_require(attributes.kind == XPURT_POINTER_DEVICE && attributes.opened, "not opened");
     test_require((char *)memory - (char *)attributes.base == 100, "other base");
     test_require(attributes.size == 4096, "%llu bytes", (unsigned long long)attributes.size);
-    test_require(xpurt_device_is_used(1), "opening memory is using its device");
+    test_require(xpurt_device_is_used(last_device), "opening memory is using its device");
 }
 
 Test(devices, parity_D7_device_of_a_pointer)
@@ -217,9 +258,9 @@ Test(devices, parity_D7_device_of_a_pointer)
     void *pinned;
 
     test_peer_start(&peer, looks_at_opened, NULL);
-    memory = memory_on(1, 4096);
+    memory = memory_on(last_device, 4096);
     test_ok(xpurt_pointer_get_device(memory + 4095, &device));
-    cr_assert_eq(device, 1);
+    cr_assert_eq(device, last_device);
     test_ok(xpurt_pointer_get_attributes(memory + 17, &attributes));
     cr_assert_eq(attributes.kind, XPURT_POINTER_DEVICE);
     cr_assert_eq(attributes.base, memory);
@@ -243,5 +284,5 @@ Test(devices, parity_D7_device_of_a_pointer)
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_pointer_get_device(memory, NULL));
     test_ok(xpurt_free(memory));
     test_expect(XPURT_ERROR_INVALID_ADDRESS, xpurt_pointer_get_device(memory, &device));
-    cr_assert_eq(device, 1);
+    cr_assert_eq(device, last_device);
 }

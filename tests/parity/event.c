@@ -29,19 +29,19 @@ Test(events, parity_E1_made_lazily)
     xpurt_event *first = event_with(0), *second = event_with(0);
     uint64_t id;
 
-    test_ok(xpurt_set_device(1));       /* the current device does not matter */
+    test_ok(xpurt_set_device(last_device)); /* the current device does not matter */
     cr_assert_eq(id_of(first), 0);
     cr_assert_eq(device_of(first), -1);
     cr_assert_not(xpurt_device_is_used(0));
-    cr_assert_not(xpurt_device_is_used(1));
+    cr_assert_not(xpurt_device_is_used(last_device));
     test_ok(xpurt_event_record(first, stream_on(0)));
     cr_assert_eq(device_of(first), 0);
     id = id_of(first);
     cr_assert_neq(id, 0);
     test_ok(xpurt_event_record(first, stream_on(0)));
     cr_assert_eq(id_of(first), id);
-    test_ok(xpurt_event_record(second, stream_on(1)));
-    cr_assert_eq(device_of(second), 1);
+    test_ok(xpurt_event_record(second, stream_on(last_device)));
+    cr_assert_eq(device_of(second), last_device);
     cr_assert_neq(id_of(second), id);
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_event_get_id(first, NULL));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_event_get_device(first, NULL));
@@ -94,7 +94,7 @@ Test(events, parity_E3_record_once)
     occupy(blocked);
     test_ok(xpurt_event_record_once(event, blocked)); /* is no record */
     test_ok(xpurt_event_query(event));
-    test_ok(xpurt_event_record_once(event, stream_on(1)));
+    test_ok(xpurt_event_record_once(event, stream_on(last_device)));
     test_ok(xpurt_event_record(event, blocked));
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_event_record_once(event, NULL));
@@ -108,25 +108,27 @@ Test(events, parity_E3_record_once)
     test_ok(xpurt_event_synchronize(event));
 }
 
-Test(events, parity_E4_two_devices)
+Test(events, parity_E4_records_on_one_waits_on_any)
 {
-    xpurt_stream *zero = stream_on(0), *one = stream_on(1);
+    xpurt_stream *zero = stream_on(0), *one = stream_on(last_device);
     xpurt_event *event = event_with(0);
 
     occupy(one);
     test_ok(xpurt_event_record(event, one));
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_event_record(event, zero));
-    cr_assert(said("device 0") && said("device 1"));
-    test_expect(XPURT_NOT_READY, xpurt_event_query(event)); /* is what it was */
+    if (n_devices == 2) {
+        test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_event_record(event, zero));
+        cr_assert(said("device 0") && said("device 1"));
+        test_expect(XPURT_NOT_READY, xpurt_event_query(event)); /* is what it was */
+    }
     test_ok(xpurt_stream_wait_event(zero, event));
     cr_assert_not(stream_done(zero));
     test_gate_open(&xpurtd);
     test_ok(xpurt_stream_synchronize(zero));
 }
 
-static void *wait_on_device_one(void *arg)
+static void *wait_on_the_last_device(void *arg)
 {
-    test_ok(xpurt_set_device(1));
+    test_ok(xpurt_set_device(last_device));
     test_expect(XPURT_TIMEOUT, xpurt_event_synchronize_for(arg, 1000000));
     test_expect(XPURT_NOT_READY, xpurt_event_query(arg));
     test_gate_open(&xpurtd);
@@ -143,7 +145,7 @@ Test(events, parity_E5_any_thread_any_device_with_a_deadline)
 
     occupy(stream);
     test_ok(xpurt_event_record(event, stream));
-    cr_assert_eq(pthread_create(&thread, NULL, wait_on_device_one, event), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_on_the_last_device, event), 0);
     pthread_join(thread, NULL);
     test_ok(xpurt_event_synchronize_for(event, 0));
 }
@@ -154,7 +156,7 @@ Test(events, parity_E6_errors_in_order)
     xpurt_event *plain = event_with(0), *unrecorded = event_with(XPURT_EVENT_TIMING);
     xpurt_event *pending = event_with(XPURT_EVENT_TIMING), *done = event_with(XPURT_EVENT_TIMING);
     xpurt_event *elsewhere = event_with(XPURT_EVENT_TIMING);
-    xpurt_stream *zero = stream_on(0), *one = stream_on(1);
+    xpurt_stream *zero = stream_on(0), *one = stream_on(last_device);
     float time = -1;
 
     test_ok(xpurt_event_record(done, zero));
@@ -170,7 +172,8 @@ Test(events, parity_E6_errors_in_order)
     test_expect(XPURT_ERROR_NOT_RECORDED, xpurt_event_elapsed_time(unrecorded, pending, &time));
     test_expect(XPURT_NOT_READY, xpurt_event_elapsed_time(done, pending, &time));
     test_expect(XPURT_NOT_READY, xpurt_event_elapsed_time(pending, done, &time));
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_event_elapsed_time(done, elsewhere, &time));
+    if (n_devices == 2)
+        test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_event_elapsed_time(done, elsewhere, &time));
     cr_assert(time == -1);
     test_gate_open(&xpurtd);
     test_ok(xpurt_event_synchronize(pending));
@@ -187,7 +190,7 @@ Test(events, parity_E7_destroyed_with_waiters)
     test_ok(xpurt_memset_async(memory, 9, 64, producer));
     test_ok(xpurt_event_record(event, producer));
     for (int i = 0; i < 8; i++) {
-        consumers[i] = stream_on(i % 2);
+        consumers[i] = stream_on(i % n_devices);
         test_ok(xpurt_stream_wait_event(consumers[i], event));
     }
     test_ok(xpurt_event_destroy(event));

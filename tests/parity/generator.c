@@ -50,7 +50,7 @@ static uint64_t advance(xpurt_generator *generator, uint64_t count)
 
 Test(generators, parity_N1_seeds)
 {
-    xpurt_generator *generator = generator_on(1);
+    xpurt_generator *generator = generator_on(last_device);
     uint64_t drawn, again;
     int device;
 
@@ -58,7 +58,7 @@ Test(generators, parity_N1_seeds)
     cr_assert_eq(seed_of(generator), XPURT_DEFAULT_SEED);
     cr_assert_eq(offset_of(generator), 0);
     test_ok(xpurt_generator_get_device(generator, &device));
-    cr_assert_eq(device, 1);
+    cr_assert_eq(device, last_device);
 
     advance(generator, 8);
     test_ok(xpurt_generator_manual_seed(generator, UINT64_MAX));
@@ -79,13 +79,14 @@ Test(generators, parity_N1_default_generators)
 {
     xpurt_generator *zero, *one;
 
-    test_ok(xpurt_set_device(1));
+    test_ok(xpurt_set_device(last_device));
     zero = standard_on(0);
     one = standard_on(-1);
-    cr_assert_neq(zero, one);
+    cr_assert_eq(zero == one, n_devices == 1);
     cr_assert_eq(standard_on(0), zero);
-    cr_assert_eq(standard_on(1), one);
-    cr_assert_neq(seed_of(zero), seed_of(one));
+    cr_assert_eq(standard_on(last_device), one);
+    if (n_devices == 2)
+        cr_assert_neq(seed_of(zero), seed_of(one));
     cr_assert_neq(seed_of(zero), XPURT_DEFAULT_SEED);
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_generator_destroy(zero));
     cr_assert(said("device 0"));
@@ -93,8 +94,8 @@ Test(generators, parity_N1_default_generators)
     test_ok(xpurt_reset());
     cr_assert_eq(standard_on(0), zero);
     cr_assert_eq(seed_of(zero), 5);
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_generator_get_default(2, &one));
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_generator_create(2, &one));
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_generator_get_default(n_devices, &one));
+    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_generator_create(n_devices, &one));
 }
 
 Test(generators, parity_N1_manual_seed_all)
@@ -105,7 +106,7 @@ Test(generators, parity_N1_manual_seed_all)
     test_ok(xpurt_generator_manual_seed_all(42));
     cr_assert_eq(seed_of(zero), 42);
     cr_assert_eq(offset_of(zero), 0);
-    cr_assert_eq(seed_of(standard_on(1)), 42); /* also one that was not made yet */
+    cr_assert_eq(seed_of(standard_on(last_device)), 42); /* also one that was not made yet */
     cr_assert_eq(seed_of(own), XPURT_DEFAULT_SEED);
 }
 
@@ -115,7 +116,7 @@ Test(generators, parity_N2_state)
         0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, 0x0c, 0xff, 0, 0, 0, 0, 0, 0x80,
     };
     unsigned char state[XPURT_GENERATOR_STATE_SIZE + 8] = { 0 }, odd[XPURT_GENERATOR_STATE_SIZE];
-    xpurt_generator *generator = generator_on(0), *copy = generator_on(1);
+    xpurt_generator *generator = generator_on(0), *copy = generator_on(last_device);
 
     test_ok(xpurt_generator_manual_seed(generator, UINT64_C(0x0102030405060708)));
     test_ok(xpurt_generator_set_offset(generator, UINT64_C(0x800000000000ff0c)));

@@ -5,12 +5,25 @@
  */
 #include "tests/parity/scene.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct test_daemon xpurtd;
+int n_devices, last_device;
+
+/* As the software driver counts, without asking the daemon: many tests begin before that. */
+void scene_count_devices(void)
+{
+    const char *wanted = getenv("ZE_SOFT_DEVICES");
+
+    n_devices = wanted ? atoi(wanted) : DEVICES_MAX;
+    test_require(n_devices == 1 || n_devices == 2, "over one or two devices, not %d", n_devices);
+    last_device = n_devices - 1;
+}
 
 void scene_start(void)
 {
+    scene_count_devices();
     test_daemon_start_gated(&xpurtd);
 }
 

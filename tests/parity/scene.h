@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/parity/scene.h: what the tests of parity rows begin with. Two software devices, and fills
- * (occupy) that are not done before the gate is open. */
+/* tests/parity/scene.h: what the tests of parity rows begin with: software devices, and fills
+ * (occupy) that are not done before the gate is open.
+ *
+ * Each test runs over two devices, and once more over one (ZE_SOFT_DEVICES=1): then the last device
+ * is the first, too. What is about two devices asks how many there are. */
 #pragma once
 
 #include "tests/support/daemon.h"
@@ -8,10 +11,16 @@
 
 #include <xpurt/xpurt.h>
 
+#define DEVICES_MAX 2
+
 extern struct test_daemon xpurtd;
+extern int n_devices, last_device;      /* since scene_start() */
 
 void scene_start(void);
 void scene_stop(void);
+
+/* For those who start a daemon of their own. */
+void scene_count_devices(void);
 
 /* @p device: negative: the current one. */
 xpurt_stream *stream_on(int device);

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 extern "C" {
+extern int last_device;
 void scene_start(void);
 void scene_stop(void);
 xpurt_stream *stream_on(int device);
@@ -28,13 +29,13 @@ static void throws(xpurt_stream *stream)
 
     cr_assert(device.result == XPURT_SUCCESS && guard.result == XPURT_SUCCESS);
     cr_assert(current_on(-1) == stream);
-    cr_assert(xpurt_get_device() == 1);
+    cr_assert(xpurt_get_device() == last_device);
     throw std::runtime_error("out");
 }
 
 Test(scopes, parity_G1_exceptions_in_cxx)
 {
-    xpurt_stream *one = stream_on(1), *streams[] = { one, stream_on(0) };
+    xpurt_stream *one = stream_on(last_device), *streams[] = { stream_on(0), one };
     bool caught = false;
 
     try {
@@ -44,15 +45,15 @@ Test(scopes, parity_G1_exceptions_in_cxx)
     }
     cr_assert(caught);
     cr_assert(xpurt_get_device() == 0);
-    cr_assert(current_on(1) == default_on(1));
+    cr_assert(current_on(last_device) == default_on(last_device));
     {
         XPURT_OPTIONAL_DEVICE_GUARD(guard, -1);
         XPURT_MULTI_STREAM_GUARD(several, streams, 2);
 
-        cr_assert(xpurt_device_guard_set(&guard, 1) == XPURT_SUCCESS);
+        cr_assert(xpurt_device_guard_set(&guard, last_device) == XPURT_SUCCESS);
         cr_assert(several.result == XPURT_SUCCESS);
         cr_assert(current_on(-1) == one);
     }
     cr_assert(xpurt_get_device() == 0);
-    cr_assert(current_on(1) == default_on(1));
+    cr_assert(current_on(last_device) == default_on(last_device));
 }

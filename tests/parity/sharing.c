@@ -86,7 +86,7 @@ Test(sharing, parity_I1_handles_before_the_first_record)
 static void opens_uses_releases(int channel, void *data)
 {
     xpurt_event *event = event_receive(channel);
-    xpurt_stream *stream = stream_on(1);
+    xpurt_stream *stream = stream_on(last_device);
 
     (void)data;
     test_pass(channel);
@@ -125,7 +125,7 @@ Test(sharing, parity_I2_released_like_any_other)
 static void records_then_waits(int channel, void *data)
 {
     xpurt_event *event = event_receive(channel);
-    xpurt_stream *stream = stream_on(0), *waiting = stream_on(1);
+    xpurt_stream *stream = stream_on(0), *waiting = stream_on(last_device);
 
     (void)data;
     for (int turn = 0; turn < 2; turn++) {
@@ -157,7 +157,7 @@ Test(sharing, parity_I3_every_process_records_and_all_see_it)
 
     start_others(others, records_then_waits);
     event = event_with(XPURT_EVENT_INTERPROCESS);
-    waiting = stream_on(1);
+    waiting = stream_on(last_device);
     for (int i = 0; i < OTHERS; i++)
         event_send(others[i].channel, event);
     for (int turn = 0; turn < OTHERS; turn++) {
@@ -263,7 +263,7 @@ Test(sharing, parity_I5_exporter_dies)
     test_send(other.channel, &handles[2], 2 * sizeof(handles[0]));
     test_ok(xpurt_event_open_ipc_handle(&handles[0], &event));
     test_ok(xpurt_event_open_ipc_handle(&handles[1], &done));
-    stream = stream_on(1);
+    stream = stream_on(last_device);
     test_ok(xpurt_stream_wait_event(stream, event));
     test_await(other.channel);
     test_peer_kill(&dying);

@@ -15,7 +15,7 @@ static pthread_barrier_t barrier;
 static xpurt_generator *generator;
 
 static struct seen {
-    xpurt_stream *standard[2];
+    xpurt_stream *standard[DEVICES_MAX];
     xpurt_stream *pooled[ROUNDS];
     uint64_t offsets[ROUNDS];
 } seen[THREADS];
@@ -26,14 +26,15 @@ static void use_guards(xpurt_stream *one)
     {
         XPURT_STREAM_GUARD(guard, one);
 
-        test_require(xpurt_get_device() == 1 && current_on(-1) == one, "the guard did nothing");
+        test_require(xpurt_get_device() == last_device && current_on(-1) == one,
+                     "the guard did nothing");
     }
     test_require(xpurt_get_device() == 0 && current_on(-1) == before, "nothing was put back");
 }
 
 static void round_of(struct seen *mine, int round)
 {
-    xpurt_stream *own = stream_on(0), *one = stream_on(1);
+    xpurt_stream *own = stream_on(0), *one = stream_on(last_device);
     uint64_t seed, id = stream_id_of(own);
     xpurt_event *event = NULL;
     xpurt_stream *found;
@@ -60,7 +61,7 @@ static void *work(void *arg)
     struct seen *mine = arg;
 
     pthread_barrier_wait(&barrier);
-    for (int device = 0; device < 2; device++)
+    for (int device = 0; device < n_devices; device++)
         mine->standard[device] = default_on(device);
     for (int round = 0; round < ROUNDS; round++)
         round_of(mine, round);
@@ -92,7 +93,7 @@ static void check_streams(void)
     unsigned distinct = 0;
 
     for (int i = 0; i < THREADS; i++) {
-        for (int device = 0; device < 2; device++)
+        for (int device = 0; device < n_devices; device++)
             test_require(seen[i].standard[device] == seen[0].standard[device],
                          "two default streams of device %d", device);
         for (int k = 0; k < ROUNDS; k++) {
@@ -104,7 +105,7 @@ static void check_streams(void)
         }
     }
     test_require(distinct == XPURT_POOL_STREAMS, "the pool has %u streams", distinct);
-    test_daemon_await_counter("streams", XPURT_POOL_STREAMS + 2);
+    test_daemon_await_counter("streams", (unsigned)(XPURT_POOL_STREAMS + n_devices));
 }
 
 int main(void)
