@@ -37,6 +37,7 @@
 #define SYSTEM_SOCKET "/run/xpurtd/xpurtd.sock"
 
 static bool connecting;                 /* a thread says hello; others wait for what comes of it */
+static xpurt_daemon_info daemon_info;
 
 struct session session = { .epoch = 1, .slot = SESSION_NO_SLOT };
 
@@ -104,6 +105,7 @@ static xpurt_result socket_find(int *ret_socket)
         int fd = socket_connect(paths[i]);
 
         if (fd >= 0) {
+            snprintf(daemon_info.socket, sizeof(daemon_info.socket), "%s", paths[i]);
             *ret_socket = fd;
             return XPURT_SUCCESS;
         }
@@ -209,6 +211,11 @@ static xpurt_result session_begin(const Xpurt__Welcome *welcome, const struct fr
 
     session.slot = welcome->slot;
     memcpy(session.instance, welcome->instance.data, sizeof(session.instance));
+    snprintf(daemon_info.version, sizeof(daemon_info.version), "%s", welcome->daemon_version);
+    memcpy(daemon_info.instance, session.instance, sizeof(daemon_info.instance));
+    daemon_info.protocol_major = welcome->major;
+    daemon_info.protocol_minor = welcome->minor;
+    daemon_info.session = welcome->slot;
     return XPURT_SUCCESS;
 }
 
@@ -387,6 +394,21 @@ xpurt_result xpurt_batch_end(void)
         r = connection_flush();
     connection_unlock();
     return r;
+}
+
+xpurt_result xpurt_daemon_get_info(xpurt_daemon_info *ret_info)
+{
+    xpurt_result r;
+
+    if (!ret_info)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the answer");
+
+    r = session_enter();
+    if (r)
+        return r;
+    *ret_info = daemon_info;
+    session_leave();
+    return XPURT_SUCCESS;
 }
 
 xpurt_result xpurt_daemon_counters(size_t capacity, xpurt_counter *ret_counters, size_t *ret_count)

@@ -123,6 +123,24 @@ XPURT_API xpurt_result xpurt_batch_begin(void);
  */
 XPURT_API xpurt_result xpurt_batch_end(void);
 
+/** Who answers, see xpurt_daemon_get_info(). */
+typedef struct xpurt_daemon_info {
+    char version[32];                   /**< such as "0.1.0" */
+    unsigned char instance[16];         /**< random; another one after each start of the daemon */
+    char socket[108];                   /**< where it was found */
+    uint32_t protocol_major;            /**< what it speaks; the library speaks the same major */
+    uint32_t protocol_minor;
+    uint32_t session;                   /**< the caller's number among those connected */
+    uint32_t reserved[8];
+} xpurt_daemon_info;
+
+/**
+ * Who the daemon of this process is.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT; or why there is no connection
+ * @note thread-safe; no round trip.
+ */
+XPURT_API xpurt_result xpurt_daemon_get_info(xpurt_daemon_info *ret_info);
+
 /** One of the daemon's counters, see xpurt_daemon_counters(). */
 typedef struct xpurt_counter {
     char name[56];                      /**< such as "sessions" */
