@@ -8,6 +8,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "daemon/watch.h"
 #include "proto/command.h"
 
 #include <inttypes.h>
@@ -173,6 +174,54 @@ static void on_stream_destroy(struct session *session, const Xpurt__Command *com
         stream_submit(stream, &work);
 }
 
+static bool is_error(uint32_t code)
+{
+    switch ((xpurt_result)code) {
+    case XPURT_SUCCESS:
+    case XPURT_NOT_READY:
+    case XPURT_TIMEOUT:
+        return false;
+    case XPURT_ERROR_INVALID_ARGUMENT:
+    case XPURT_ERROR_INVALID_HANDLE:
+    case XPURT_ERROR_INVALID_DEVICE:
+    case XPURT_ERROR_INVALID_ADDRESS:
+    case XPURT_ERROR_NOT_RECORDED:
+    case XPURT_ERROR_NO_TIMING:
+    case XPURT_ERROR_OUT_OF_MEMORY:
+    case XPURT_ERROR_OUT_OF_HOST_MEMORY:
+    case XPURT_ERROR_QUOTA:
+    case XPURT_ERROR_NO_DAEMON:
+    case XPURT_ERROR_DAEMON_LOST:
+    case XPURT_ERROR_PEER_LOST:
+    case XPURT_ERROR_STALE_HANDLE:
+    case XPURT_ERROR_PERMISSION:
+    case XPURT_ERROR_FORKED:
+    case XPURT_ERROR_DEVICE_LOST:
+    case XPURT_ERROR_DEPENDENCY:
+    case XPURT_ERROR_DRIVER:
+    case XPURT_ERROR_UNSUPPORTED:
+    case XPURT_ERROR_PROTOCOL:
+    case XPURT_ERROR_SYSTEM:
+        return true;
+    }
+    return false;
+}
+
+static void on_stream_fail(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__StreamFail *fail = command->stream_fail;
+    struct stream *stream = stream_find(session, fail->stream);
+
+    if (!stream)
+        return;
+    if (is_error(fail->code))
+        stream_fail(stream, (xpurt_result)fail->code,
+                    "its process says that what it waits for will not come");
+    else
+        session_error(session, 0, 0, XPURT_ERROR_INVALID_ARGUMENT,
+                      "stream %u cannot fail with %u: that is no error", fail->stream, fail->code);
+}
+
 static void on_memory_free(struct session *session, const Xpurt__Command *command)
 {
     memory_free(session, command->memory_free);
@@ -212,6 +261,7 @@ static const command_handler commands[] = {
     [XPURT__COMMAND__BODY_EVENT_DROP] = on_event_drop,
     [XPURT__COMMAND__BODY_EVENT_CLOSE] = on_event_close,
     [XPURT__COMMAND__BODY_BOARD_CLOSE] = on_board_close,
+    [XPURT__COMMAND__BODY_STREAM_FAIL] = on_stream_fail,
 };
 
 static void run_command(struct session *session, const Xpurt__Command *command)
@@ -350,6 +400,16 @@ static void on_board_open(struct session *session, const Xpurt__ToDaemon *messag
     event_board_open(session, message->serial, message->board_open);
 }
 
+static void on_point_poll(struct session *session, const Xpurt__ToDaemon *message)
+{
+    point_poll(session, message->serial, message->point_poll);
+}
+
+static void on_event_sharers(struct session *session, const Xpurt__ToDaemon *message)
+{
+    event_sharers(session, message->serial, message->event_sharers);
+}
+
 #define COUNTERS_MAX 64
 
 struct counter_list {
@@ -427,6 +487,8 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_EVENT_RECLAIM] = { on_event_reclaim, SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_BOARD_OPEN] =    { on_board_open,    SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_STATS] =         { on_stats,         SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_POINT_POLL] =    { on_point_poll,    SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_EVENT_SHARERS] = { on_event_sharers, SESSION_READY, 0 },
 };
 /* clang-format on */
 

@@ -249,6 +249,58 @@ void event_reclaim(struct session *session, uint32_t serial)
     session_reply(session, serial, &reply, NULL, 0);
 }
 
+/* ---- who else --------------------------------------------------------------------------------------- */
+
+/* An opener's view. The owner counts as long as it can record, and lets others open. */
+static void sharers_of_lease(const struct event_lease *lease, Xpurt__EventShared *shared)
+{
+    shared->others = lease->exported->leases - 1 + (lease->exported->token != NULL);
+    shared->lost = lease->exported->abandoned || !lease->exported->token;
+}
+
+/* The owner's view. What is not exported may still be shared with forked children: nobody is lost. */
+static void sharers_of_own(struct session *session, uint32_t cell, uint64_t key,
+                           Xpurt__EventShared *shared)
+{
+    struct exported *exported;
+    struct event_lease *mine;           /* opened at home */
+
+    HASH_FIND(hh, session->exported, &cell, sizeof(cell), exported);
+    HASH_FIND(hh, session->events, &key, sizeof(key), mine);
+    if (exported) {
+        shared->others = exported->leases - (mine != NULL);
+        shared->lost = exported->abandoned;
+    }
+}
+
+void event_sharers(struct session *session, uint32_t serial, const Xpurt__EventSharers *request)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__EventShared shared = XPURT__EVENT_SHARED__INIT;
+    uint64_t key = lease_key(request->slot, request->cell);
+    struct event_lease *lease;
+    struct board *board;
+
+    HASH_FIND(hh, session->events, &key, sizeof(key), lease);
+    board = event_stamp_board(session, request->slot);
+    if (board == session->board && request->cell < BOARD_CELLS) {
+        sharers_of_own(session, request->cell, key, &shared);
+    } else if (lease) {
+        sharers_of_lease(lease, &shared);
+    } else if (board && request->cell < BOARD_CELLS) {
+        /* A child of fork() has its parent's events without having opened them. */
+        shared.others = board->session != NULL;
+        shared.lost = !board->session;
+    } else {
+        session_error(session, serial, 0, XPURT_ERROR_INVALID_HANDLE,
+                      "event %u of session %u was not opened", request->cell, request->slot);
+        return;
+    }
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_EVENT_SHARED;
+    reply.event_shared = &shared;
+    session_reply(session, serial, &reply, NULL, 0);
+}
+
 /* ---- boards ----------------------------------------------------------------------------------------- */
 
 void event_board_open(struct session *session, uint32_t serial, const Xpurt__BoardOpen *request)
@@ -311,8 +363,10 @@ void event_end(struct session *session)
     struct event_lease *event, *next_event;
     struct board_lease *board, *next_board;
 
-    HASH_ITER(hh, session->events, event, next_event)
+    HASH_ITER(hh, session->events, event, next_event) {
+        event->exported->abandoned = true;
         event_lease_free(session, event);
+    }
     HASH_ITER(hh, session->exported, exported, next_exported)
         exported_drop(session, exported);
     HASH_ITER(hh, session->boards, board, next_board)

@@ -23,6 +23,7 @@ struct exported {
     unsigned leases;
     struct board *board;                /* a reference; of the owner */
     struct token *token;                /* NULL: dropped */
+    bool abandoned;                     /* an opener is gone that had not closed it */
 };
 
 struct event_lease {
@@ -41,6 +42,7 @@ struct board_lease {
 void event_export(struct session *session, uint32_t serial, const Xpurt__EventExport *request);
 void event_open(struct session *session, uint32_t serial, const Xpurt__EventOpen *request);
 void event_reclaim(struct session *session, uint32_t serial);
+void event_sharers(struct session *session, uint32_t serial, const Xpurt__EventSharers *request);
 void event_drop(struct session *session, const Xpurt__EventDrop *command);
 void event_close(struct session *session, const Xpurt__EventClose *command);
 void event_board_open(struct session *session, uint32_t serial, const Xpurt__BoardOpen *request);

@@ -16,6 +16,7 @@
     X(user_streams,       16384)                 /* 32 for each of 512 workers */ \
     X(user_exports,       65536)                 /* handles: a token each in the daemon */ \
     X(user_leases,        262144)                /* opened events and memory, boards mapped */ \
+    X(user_watches,       16384)                 /* points polled: a descriptor each */ \
     X(user_allocations,   262144)                /* pieces of device memory */ \
     X(user_segments,      4096)                  /* host segments: a mapping each */ \
     X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \

@@ -8,6 +8,7 @@
  */
 #include "daemon/session.h"
 #include "daemon/log.h"
+#include "daemon/watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -138,6 +139,7 @@ void session_end(struct session *session)
     for (unsigned i = 0; i < BOARD_TIMELINES; i++)
         if (session->streams[i])
             stream_close(session->streams[i]);
+    watch_end(session);
     event_end(session);
     memory_end(session);
     runtime_settle(runtime);

@@ -44,8 +44,10 @@ struct session {
     struct exported *exported;          /* own events others may open: hash by cell */
     uint32_t *reclaimed;                /* cells whose last opener is gone */
     size_t n_reclaimed;
-    struct event_lease *events;         /* others' events opened: hash by (slot, cell) */
-    struct board_lease *boards;         /* others' progress boards mapped: hash by slot */
+    struct event_lease *events;             /* others' events opened: hash by (slot, cell) */
+    struct board_lease *boards;             /* others' progress boards mapped: hash by slot */
+    struct watch *watches[BOARD_TIMELINES]; /* of points of each own stream, lowest first */
+    struct watch *watching;                 /* those that this client asked for */
 
     void (*gone)(struct session *session); /* the last thing that happens to it */
     void *owner;                           /* borrowed: of `gone` */

@@ -12,6 +12,7 @@
 #include "daemon/stream.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "daemon/watch.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -192,11 +193,8 @@ static struct gpu_slot *marker_find(struct stream *stream, uint64_t value)
 
 /* ---- points ---------------------------------------------------------------------------------------- */
 
-enum point_state { POINT_REACHED, POINT_RUNNING, POINT_UNSUBMITTED, POINT_LOST, POINT_REFUSED };
-
-/* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */
-static enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t point,
-                                   struct gpu_slot **ret_slot)
+enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t point,
+                            struct gpu_slot **ret_slot)
 {
     uint32_t slot = point_slot(point), index = point_stream(point);
     uint64_t value = point_value(point);
@@ -230,13 +228,29 @@ static void point_describe(struct runtime *runtime, uint64_t point, char *text, 
              board ? (int)board->progress->header.pid : 0);
 }
 
-static xpurt_result point_error(struct runtime *runtime, uint64_t point)
+xpurt_result point_error(struct runtime *runtime, uint64_t point)
+{
+    struct board *board = runtime->boards.boards[point_slot(point)];
+    const struct board_timeline *timeline;
+
+    if (!board || !board->session)
+        return XPURT_ERROR_PEER_LOST;
+    timeline = &board->progress->timelines[point_stream(point)];
+    /* Who waits for somebody who waited for the dead waits for the dead. */
+    return atomic_load(&timeline->status) == XPURT_ERROR_PEER_LOST ? XPURT_ERROR_PEER_LOST :
+                                                                     XPURT_ERROR_DEPENDENCY;
+}
+
+/* How a sentence about a point that is LOST ends. */
+static const char *point_fate(struct runtime *runtime, uint64_t point)
 {
     struct board *board = runtime->boards.boards[point_slot(point)];
 
     if (!board || !board->session)
-        return XPURT_ERROR_PEER_LOST;
-    return XPURT_ERROR_DEPENDENCY;
+        return "is gone";
+    return point_error(runtime, point) == XPURT_ERROR_PEER_LOST ?
+               "has failed, because a process is gone" :
+               "has failed";
 }
 
 /* ---- blocking ---------------------------------------------------------------------------------------- */
@@ -378,7 +392,6 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
 {
     uint64_t point = work->wait.point;
     struct gpu_slot *slot = NULL;
-    xpurt_result result;
     char text[64];
 
     switch (point_look(stream->runtime, stream->session->user, point, &slot)) {
@@ -395,9 +408,9 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
         return XPURT_NOT_READY;
     case POINT_LOST:
         point_describe(stream->runtime, point, text, sizeof(text));
-        result = point_error(stream->runtime, point);
-        stream_fail(stream, result, "what it waits for will not come: %s %s", text,
-                    result == XPURT_ERROR_PEER_LOST ? "is gone" : "has failed");
+        stream_fail(stream, point_error(stream->runtime, point),
+                    "what it waits for will not come: %s %s", text,
+                    point_fate(stream->runtime, point));
         return XPURT_SUCCESS;
     case POINT_REFUSED:
         if (stream->runtime->boards.boards[point_slot(point)])
@@ -624,6 +637,7 @@ void stream_finish(struct stream *stream)
         stream->runtime->counters.wakes++;
         timeline_wake(stream->timeline);
     }
+    watches_look(stream->session, stream->index);
     if (!stream->destroyed)
         return;
     atomic_store(&stream->notify, true);
@@ -675,13 +689,21 @@ static void stream_lost(struct stream *stream)
 void stream_noticed(struct stream *stream)
 {
     markers_reclaim(stream);
+    watches_look(stream->session, stream->index);
     if (stream->holds_begin == stream->holds_end && !stream->destroyed &&
-        stream->blocked != BLOCKED_FULL)
+        stream->blocked != BLOCKED_FULL && !stream->session->watches[stream->index])
         atomic_store(&stream->notify, false);
     if (stream->blocked == BLOCKED_FULL && !markers_full(stream))
         stream_resume(stream);
     if (stream_drained(stream))
         stream_free(stream);
+}
+
+void stream_watched(struct stream *stream)
+{
+    atomic_store(&stream->notify, true);
+    /* The reaper stores `done`, then loads `notify`: it has seen ours, or we see its progress. */
+    (void)atomic_load(&stream->done);
 }
 
 struct stream *stream_new(struct session *session, uint32_t index, uint32_t device)
@@ -711,6 +733,8 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
     atomic_store_explicit(&timeline->device, device, memory_order_relaxed);
     atomic_store_explicit(&timeline->state, TIMELINE_LIVE, memory_order_release);
     session->streams[index] = stream;
+    if (session->watches[index])
+        stream_watched(stream);         /* they were here before the stream */
     session->n_streams++;
     session->runtime->counters.streams++;
     return stream;

@@ -19,8 +19,12 @@
 
 struct runtime;
 struct session;
+struct user;
 
 #define STREAM_MARKERS 256              /* unfinished at a time; more waits in the daemon */
+
+/* Where a point stands. LOST: it will not be reached. REFUSED: another user's, or nobody's. */
+enum point_state { POINT_REACHED, POINT_RUNNING, POINT_UNSUBMITTED, POINT_LOST, POINT_REFUSED };
 
 enum work_kind { WORK_RECORD, WORK_WAIT, WORK_COPY, WORK_FILL, WORK_DESTROY };
 
@@ -125,6 +129,13 @@ struct stream {
     bool noticed;
 };
 
+/* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */
+enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t point,
+                            struct gpu_slot **ret_slot);
+
+/* Why a point that is LOST will not be reached, as those who wait for it are told. */
+xpurt_result point_error(struct runtime *runtime, uint64_t point);
+
 /* A stream without a queue on the GPU yet; the timeline of @p index is FREE. NULL: no memory. */
 struct stream *stream_new(struct session *session, uint32_t index, uint32_t device);
 
@@ -145,6 +156,9 @@ void stream_fail(struct stream *stream, xpurt_result result, const char *format,
 /* The session is gone: drop what is queued, free the stream once the GPU is done with it. Careful:
  * *stream may be gone afterwards. */
 void stream_close(struct stream *stream);
+
+/* Somebody watches a point of the stream: the loop must see each of its markers go on. */
+void stream_watched(struct stream *stream);
 
 /* The reaper saw markers go on. Careful: *stream may be gone afterwards. */
 void stream_noticed(struct stream *stream);

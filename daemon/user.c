@@ -21,6 +21,7 @@ static const struct {
     [CHARGE_STREAMS] = { "streams", offsetof(struct limits, user_streams) },
     [CHARGE_EXPORTS] = { "exports", offsetof(struct limits, user_exports) },
     [CHARGE_LEASES] = { "leases", offsetof(struct limits, user_leases) },
+    [CHARGE_WATCHES] = { "watches", offsetof(struct limits, user_watches) },
     [CHARGE_ALLOCATIONS] = { "allocations", offsetof(struct limits, user_allocations) },
     [CHARGE_SEGMENTS] = { "segments", offsetof(struct limits, user_segments) },
     [CHARGE_MEMORY] = { "memory", offsetof(struct limits, user_memory) },

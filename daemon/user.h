@@ -19,6 +19,7 @@ enum charge {
     CHARGE_STREAMS,
     CHARGE_EXPORTS,
     CHARGE_LEASES,
+    CHARGE_WATCHES,
     CHARGE_ALLOCATIONS,
     CHARGE_SEGMENTS,
     CHARGE_MEMORY,                      /* bytes on devices */

@@ -447,6 +447,50 @@ void raw_event_drop(struct raw *raw, uint32_t cell)
     raw_send_command(raw, &command);
 }
 
+xpurt_result raw_event_sharers(struct raw *raw, uint32_t slot, uint32_t cell, uint32_t *ret_others,
+                               bool *ret_lost)
+{
+    Xpurt__EventSharers sharers = XPURT__EVENT_SHARERS__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(EVENT_SHARERS), .event_sharers = &sharers };
+    xpurt_result result;
+
+    sharers.slot = slot;
+    sharers.cell = cell;
+    result = raw_result(raw, &request);
+    if (result)
+        return result;
+    test_require(raw->reply->reply_case == XPURT__TO_CLIENT__REPLY_EVENT_SHARED, "another reply");
+    *ret_others = raw->reply->event_shared->others;
+    *ret_lost = raw->reply->event_shared->lost;
+    return result;
+}
+
+void raw_stream_fail(struct raw *raw, uint32_t stream, uint32_t code)
+{
+    Xpurt__StreamFail fail = XPURT__STREAM_FAIL__INIT;
+
+    fail.stream = stream;
+    fail.code = code;
+    raw_send_command(raw, &(Xpurt__Command){ RAW_COMMAND(STREAM_FAIL), .stream_fail = &fail });
+}
+
+xpurt_result raw_point_poll(struct raw *raw, uint64_t point, int *ret_fd)
+{
+    Xpurt__PointPoll poll = XPURT__POINT_POLL__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(POINT_POLL), .point_poll = &poll };
+    xpurt_result result;
+
+    poll.point = point;
+    result = raw_result(raw, &request);
+    if (result)
+        return result;
+    test_require(raw->reply->reply_case == XPURT__TO_CLIENT__REPLY_POINT_POLLED &&
+                     raw->fds.count == 1,
+                 "another reply, or no descriptor");
+    *ret_fd = frame_fds_take(&raw->fds);
+    return result;
+}
+
 xpurt_result raw_board_open(struct raw *raw, uint32_t slot, const uint8_t instance[16])
 {
     Xpurt__BoardOpen open = XPURT__BOARD_OPEN__INIT;

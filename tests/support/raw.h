@@ -114,6 +114,12 @@ xpurt_result raw_event_open(struct raw *raw, const struct handle *handle, uint32
                             uint32_t *ret_cell);
 void raw_event_close(struct raw *raw, uint32_t slot, uint32_t cell);
 void raw_event_drop(struct raw *raw, uint32_t cell);
+xpurt_result raw_event_sharers(struct raw *raw, uint32_t slot, uint32_t cell, uint32_t *ret_others,
+                               bool *ret_lost);
+void raw_stream_fail(struct raw *raw, uint32_t stream, uint32_t code);
+
+/* @p ret_fd: the caller's from then on. */
+xpurt_result raw_point_poll(struct raw *raw, uint64_t point, int *ret_fd);
 xpurt_result raw_board_open(struct raw *raw, uint32_t slot, const uint8_t instance[16]);
 
 /* The status of a stream's timeline, waited for if it is still 0. XPURT_TIMEOUT. */

@@ -30,6 +30,7 @@ static const char limits[] = "user-memory = 1G\n"
                              "user-leases = 50\n"
                              "user-allocations = 100\n"
                              "user-segments = 50\n"
+                             "user-watches = 40\n"
                              "session-queued = 500\n"
                              "session-out-bytes = 65536\n"
                              "hello-timeout-ms = 3000\n";
@@ -195,8 +196,9 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     Xpurt__EventDrop drop = XPURT__EVENT_DROP__INIT;
     Xpurt__EventClose event_close = XPURT__EVENT_CLOSE__INIT;
     Xpurt__BoardClose board_close = XPURT__BOARD_CLOSE__INIT;
+    Xpurt__StreamFail fail = XPURT__STREAM_FAIL__INIT;
 
-    switch (below(attacker, attacker->calm ? 30 : 16)) {
+    switch (below(attacker, attacker->calm ? 30 : 17)) {
     default:
         record.stream = stream;
         record.value = wild_value(attacker, stream);
@@ -272,6 +274,12 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         command.body_case = XPURT__COMMAND__BODY_BOARD_CLOSE;
         command.board_close = &board_close;
         break;
+    case 16:
+        fail.stream = stream;
+        fail.code = chance(attacker, 2) ? (uint32_t)wild(attacker) : XPURT_ERROR_PEER_LOST;
+        command.body_case = XPURT__COMMAND__BODY_STREAM_FAIL;
+        command.stream_fail = &fail;
+        break;
     }
     return command_add(out, &command);
 }
@@ -292,6 +300,8 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     Xpurt__EventReclaim reclaim = XPURT__EVENT_RECLAIM__INIT;
     Xpurt__BoardOpen board = XPURT__BOARD_OPEN__INIT;
     Xpurt__Stats stats = XPURT__STATS__INIT;
+    Xpurt__PointPoll point_poll = XPURT__POINT_POLL__INIT;
+    Xpurt__EventSharers sharers = XPURT__EVENT_SHARERS__INIT;
     struct handle handle;
 
     request.serial = chance(attacker, 50) ? (uint32_t)wild(attacker) : ++attacker->raw.serial;
@@ -301,7 +311,7 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     if (!below(attacker, 20))
         ((uint8_t *)&handle)[below(attacker, sizeof(handle))] ^= 1;
 
-    switch (chance(attacker, 40) ? 10 : below(attacker, 10)) {
+    switch (chance(attacker, 40) ? 12 : below(attacker, 12)) {
     case 0:
         alloc.device = below(attacker, 2);
         alloc.size = below(attacker, 3) ? wild_size(attacker) : (1 + below(attacker, 80)) << 20;
@@ -354,6 +364,17 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         request.stats = &stats;
         break;
     case 10:
+        point_poll.point = wild_point(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_POINT_POLL;
+        request.point_poll = &point_poll;
+        break;
+    case 11:
+        sharers.slot = wild_slot(attacker);
+        sharers.cell = below(attacker, 20);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_EVENT_SHARERS;
+        request.event_sharers = &sharers;
+        break;
+    case 12:
         hello.major = FRAME_MAJOR;
         request.request_case = XPURT__TO_DAEMON__REQUEST_HELLO;
         request.hello = &hello;

@@ -45,6 +45,9 @@ static void steal(int channel, void *data)
     const struct loot *loot = data;
     static struct raw raw;
     uint64_t address;
+    uint32_t others;
+    bool lost;
+    int fd;
 
     become(loot);
     test_await(channel);
@@ -55,6 +58,11 @@ static void steal(int channel, void *data)
                  raw.text);
     test_require(raw_board_open(&raw, loot->slot, loot->instance) == XPURT_ERROR_PERMISSION, "%s",
                  raw.text);
+    test_require(raw_point_poll(&raw, loot->point, &fd) == XPURT_ERROR_PERMISSION, "%s", raw.text);
+    test_require(raw_point_poll(&raw, loot->future, &fd) == XPURT_ERROR_PERMISSION, "%s", raw.text);
+    test_require(raw_event_sharers(&raw, loot->slot, 0, &others, &lost) ==
+                     XPURT_ERROR_INVALID_HANDLE,
+                 "%s", raw.text);
     expect_no_wait(&raw, 0, loot->point);
     expect_no_wait(&raw, 1, loot->future);
 
