@@ -18,7 +18,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +92,11 @@ void connection_await_change(void)
 void connection_changed(void)
 {
     pthread_cond_broadcast(&connection.changed);
+}
+
+void connection_await(pthread_cond_t *condition)
+{
+    pthread_cond_wait(condition, &connection.lock);
 }
 
 enum connection_state connection_state(void)

@@ -13,6 +13,8 @@
 
 #include <xpurt/base.h>
 
+#include <pthread.h>
+
 enum connection_state {
     CONNECTION_NONE,                    /* not yet, or not any more after a reset or a fork */
     CONNECTION_READY,
@@ -44,6 +46,9 @@ void connection_unlock(void);
 /* Wait until something changed: a reply came, the connection was lost, connection_changed(). */
 void connection_await_change(void);
 void connection_changed(void);
+
+/* Wait for a condition of one's own. */
+void connection_await(pthread_cond_t *condition);
 
 /* ---- the state; any thread ------------------------------------------------------------------- */
 

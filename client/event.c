@@ -32,6 +32,7 @@ struct xpurt_event {
     uint32_t index;                     /* of the cell */
     uint32_t flags;                     /* CELL_TIMING, CELL_BLOCKING, CELL_INTERPROCESS */
     uint32_t epoch;                     /* of the session that made or opened it */
+    uint32_t pins;                      /* uses by the library itself, also after its destruction */
     bool opened;                        /* by a handle */
     bool exported;
 };
@@ -42,6 +43,7 @@ _Static_assert(XPURT_EVENT_TIMING == CELL_TIMING && XPURT_EVENT_BLOCKING == CELL
                "flags are stored as they are");
 _Static_assert(XPURT_IPC_HANDLE_SIZE == HANDLE_SIZE, "one handle");
 
+static uint32_t pinned;                 /* pins of all events */
 static struct pool events = { .object_size = 64, .capacity = EVENTS_MAX };
 
 /* The cells of the own board. */
@@ -53,12 +55,27 @@ static struct {
     uint32_t free[BOARD_CELLS];
 } cells = { .ask_at = RECLAIM_STEP };
 
+/* In a child: whoever pinned events was a thread of the parent. */
+static void pins_drop(void)
+{
+    for (uint32_t place = 0; pinned && place < events.used; place++) {
+        xpurt_event *event = (xpurt_event *)pool_object(&events, place);
+
+        pinned -= event->pins;
+        event->pins = 0;
+        if (pool_mark_of(&events, event) == POOL_HELD)
+            pool_give(&events, &event->object);
+    }
+}
+
 void events_end(enum session_end why)
 {
     cells.used = cells.n_free = cells.n_dropped = 0;
     cells.ask_at = RECLAIM_STEP;
     if (why == SESSION_RESET)
         pool_outdate(&events);
+    else
+        pins_drop();
 }
 
 /* ---- checks ------------------------------------------------------------------------------------ */
@@ -79,6 +96,29 @@ xpurt_result event_check(xpurt_event *event)
 static bool event_own(const xpurt_event *event)
 {
     return !event->opened && event->epoch == session.epoch;
+}
+
+bool event_pending(const xpurt_event *event)
+{
+    return deferred_find(event->cell);
+}
+
+bool event_shared(const xpurt_event *event)
+{
+    return !event_own(event) || event->exported;
+}
+
+bool event_destroyed(xpurt_event *event)
+{
+    return pool_mark_of(&events, event) == POOL_HELD;
+}
+
+struct event_place event_place(const xpurt_event *event)
+{
+    return (struct event_place){ .cell = event->cell,
+                                 .slot = event->slot,
+                                 .index = event->index,
+                                 .blocking = event->flags & CELL_BLOCKING };
 }
 
 static uint64_t cell_point(const xpurt_event *event)
@@ -165,6 +205,7 @@ static xpurt_event *event_new(uint32_t slot, uint32_t index, uint32_t flags)
     event->index = index;
     event->flags = flags;
     event->epoch = session.epoch;
+    event->pins = 0;
     event->opened = false;
     event->exported = false;
     return event;
@@ -250,15 +291,34 @@ xpurt_result xpurt_event_destroy(xpurt_event *event)
     if (!event)
         return XPURT_SUCCESS;
     mark = pool_mark_of(&events, event);
-    if (mark == POOL_FREE)
+    if (mark != POOL_LIVE && mark != POOL_STALE)
         return not_an_event(event);
 
     connection_lock();
-    if (mark == POOL_LIVE)
-        event_end(event);
-    pool_give(&events, &event->object);
+    if (event->pins) {
+        atomic_store_explicit(&event->object.mark, POOL_HELD, memory_order_relaxed);
+    } else {
+        if (mark == POOL_LIVE)
+            event_end(event);
+        pool_give(&events, &event->object);
+    }
     connection_unlock();
     return XPURT_SUCCESS;
+}
+
+void event_pin(xpurt_event *event)
+{
+    event->pins++;
+    pinned++;
+}
+
+void event_unpin(xpurt_event *event)
+{
+    pinned--;
+    if (--event->pins == 0 && event_destroyed(event)) {
+        event_end(event);
+        pool_give(&events, &event->object);
+    }
 }
 
 /* ---- recording -------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ enum pool_mark {
     POOL_FREE = 0,
     POOL_LIVE = 0x4556494cu,
     POOL_STALE = 0x454c4154u,           /* from before a reset: may only be destroyed */
+    POOL_HELD = 0x444c4548u,            /* destroyed, but the library itself still needs it */
 };
 
 /* The first member of each object. */

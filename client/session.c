@@ -12,6 +12,7 @@
 
 #include "client/address.h"
 #include "client/arena.h"
+#include "client/companion.h"
 #include "client/device.h"
 #include "client/event.h"
 #include "client/host.h"
@@ -19,6 +20,7 @@
 #include "client/staging.h"
 #include "client/standing.h"
 #include "client/stream.h"
+#include "client/wait.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -253,6 +255,7 @@ static void fork_parent(void)
 static void session_finish(enum session_end why)
 {
     session.epoch++;
+    companions_end();
     streams_end(why);
     standing_end();
     staging_end();
@@ -363,7 +366,11 @@ int xpurt_is_initialized(void)
 
 xpurt_result xpurt_reset(void)
 {
+    if (wait_holds())
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "a host function cannot reset its session");
+
     connection_lock();
+    companions_stop();
     session_finish(SESSION_RESET);
     boards_drop();
     memset(session.instance, 0, sizeof(session.instance));

@@ -10,6 +10,7 @@
 #include "client/stream.h"
 
 #include "client/arena.h"
+#include "client/companion.h"
 #include "client/device.h"
 #include "client/event.h"
 #include "client/pool.h"
@@ -130,8 +131,7 @@ xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_p
     return XPURT_SUCCESS;
 }
 
-/* Make sure that the stream's point covers all that was sent. The lock is held. */
-static xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point)
+xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point)
 {
     if (atomic_load_explicit(&stream->dirty, memory_order_acquire))
         return stream_record(stream, 0, ret_point);
@@ -192,7 +192,8 @@ static bool drained(const struct draining *draining)
 {
     const struct board_timeline *timeline = arena_timeline(draining->point);
 
-    return (arena_reached(draining->point) ||
+    return !companion_exists(point_stream(draining->point)) &&
+           (arena_reached(draining->point) ||
             atomic_load_explicit(&timeline->status, memory_order_acquire)) &&
            atomic_load_explicit(&timeline->state, memory_order_acquire) == TIMELINE_FREE;
 }
@@ -264,11 +265,9 @@ static uint64_t timeline_begin(uint32_t index)
     return last > board->header.base ? last : board->header.base;
 }
 
-xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
-                        xpurt_stream **ret_stream)
+xpurt_result timeline_open(uint32_t device, int priority, uint64_t *ret_point)
 {
     Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
-    xpurt_stream *stream;
     uint32_t index = 0;
     xpurt_result r;
     bool failed;
@@ -276,22 +275,8 @@ xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
     r = timeline_take(&index);
     if (r)
         return r;
-    stream = pool_take(&streams);
-    if (!stream)
-        return error_set(XPURT_ERROR_OUT_OF_HOST_MEMORY, "there is no room for another stream");
-
     failed = atomic_load(&arena_boards[session.slot].timelines[index].status);
-    stream->epoch = session.epoch;
-    stream->index = index;
-    stream->device = device;
-    stream->priority = priority;
-    stream->id = kind == STREAM_DEFAULT ?
-                     0 :
-                     stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
-    stream->recorded = false;
-    atomic_store(&stream->point, point_pack(session.slot, index, timeline_begin(index)));
-    atomic_store(&stream->dirty, false);
-    timelines.live[index] = stream;
+    *ret_point = point_pack(session.slot, index, timeline_begin(index));
     connection_forget_stream_text(index);
 
     create.stream = index;
@@ -300,11 +285,63 @@ xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
     r = connection_command(&(Xpurt__Command){ COMMAND(STREAM_CREATE), .stream_create = &create });
     if (r == XPURT_SUCCESS && failed)
         r = status_await_clear();
+    return r;                           /* without a connection no timeline is of use any more */
+}
+
+xpurt_result timeline_confirm(uint64_t point, uint32_t device)
+{
+    const struct board_timeline *timeline = arena_timeline(point);
+    xpurt_result r;
+
+    r = status_await_clear();
+    if (r)
+        return r;
+    r = (xpurt_result)atomic_load_explicit(&timeline->status, memory_order_acquire);
     if (r) {
-        timelines.live[index] = NULL;   /* the connection is lost: no timeline is of use any more */
+        (void)point_error(point, r);
+        timeline_close(point, device);
+    }
+    return r;
+}
+
+void timeline_close(uint64_t point, uint32_t device)
+{
+    Xpurt__StreamDestroy destroy = XPURT__STREAM_DESTROY__INIT;
+
+    destroy.stream = point_stream(point);
+    (void)connection_command(
+        &(Xpurt__Command){ COMMAND(STREAM_DESTROY), .stream_destroy = &destroy });
+    timelines.draining[timelines.n_draining++] = (struct draining){ point, device };
+}
+
+xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
+                        xpurt_stream **ret_stream)
+{
+    xpurt_stream *stream;
+    uint64_t point = 0;
+    xpurt_result r;
+
+    stream = pool_take(&streams);
+    if (!stream)
+        return error_set(XPURT_ERROR_OUT_OF_HOST_MEMORY, "there is no room for another stream");
+    stream->epoch = 0;                  /* nobody's until it is whole */
+    r = timeline_open(device, priority, &point);
+    if (r) {
         pool_give(&streams, &stream->object);
         return r;
     }
+
+    stream->epoch = session.epoch;
+    stream->index = point_stream(point);
+    stream->device = device;
+    stream->priority = priority;
+    stream->id = kind == STREAM_DEFAULT ?
+                     0 :
+                     stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
+    stream->recorded = false;
+    atomic_store(&stream->point, point);
+    atomic_store(&stream->dirty, false);
+    timelines.live[stream->index] = stream;
     device_use(device);
     *ret_stream = stream;
     return XPURT_SUCCESS;
@@ -348,18 +385,14 @@ xpurt_result xpurt_stream_priority_range(int *ret_least, int *ret_greatest)
 /* The lock is held, the connection works. */
 static void stream_end(xpurt_stream *stream)
 {
-    Xpurt__StreamDestroy destroy = XPURT__STREAM_DESTROY__INIT;
     uint64_t point;
 
     if (!stream->recorded)
         atomic_store(&stream->dirty, true); /* drained() needs a point of this stream */
     if (stream_cover(stream, &point))
         return;
-    destroy.stream = stream->index;
-    (void)connection_command(
-        &(Xpurt__Command){ COMMAND(STREAM_DESTROY), .stream_destroy = &destroy });
+    timeline_close(point, stream->device);
     timelines.live[stream->index] = NULL;
-    timelines.draining[timelines.n_draining++] = (struct draining){ point, stream->device };
 }
 
 xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
@@ -375,8 +408,11 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
                          stream->id ? "one of the pool" : "the default one of its device");
 
     connection_lock();
-    if (stream->epoch == session.epoch && connection_state() == CONNECTION_READY)
-        stream_end(stream);
+    if (stream->epoch == session.epoch) {
+        companion_release(stream->index);
+        if (connection_state() == CONNECTION_READY)
+            stream_end(stream);
+    }
     pool_give(&streams, &stream->object);
     connection_unlock();
     return XPURT_SUCCESS;
@@ -501,8 +537,7 @@ xpurt_result xpurt_device_synchronize(int device)
 
 /* ---- waiting for others ------------------------------------------------------------------------ */
 
-/* Wait for @p point in stream order. The lock is held. */
-static xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
+xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
 {
     uint32_t slot = point_slot(point);
     xpurt_result r;

@@ -64,5 +64,21 @@ xpurt_result stream_point_of(uint32_t index, uint64_t id, uint64_t *ret_point);
 /* Nothing up to @p point of an own stream is under way any more, also where the stream failed. */
 bool stream_point_over(uint64_t point);
 
+/* Make sure that the stream's point covers all that was sent. */
+xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point);
+
+/* Wait for @p point in stream order. */
+xpurt_result stream_wait(xpurt_stream *stream, uint64_t point);
+
+/* A stream in the daemon that is no object here: *ret_point is its beginning. The lock is free
+ * meanwhile. */
+xpurt_result timeline_open(uint32_t device, int priority, uint64_t *ret_point);
+
+/* Whether the daemon could make it; asks. Closes it when not. The lock is free meanwhile. */
+xpurt_result timeline_confirm(uint64_t point, uint32_t device);
+
+/* Its end: @p point is its last record, and there is one, or it has failed. */
+void timeline_close(uint64_t point, uint32_t device);
+
 /* The session ends: its streams are of no use any more; after a reset not even live. */
 void streams_end(enum session_end why);

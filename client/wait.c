@@ -15,17 +15,42 @@
 
 #include <time.h>
 
-#define SLICE_NS UINT64_C(50000000)     /* between looks whether the daemon lives */
 #define SPIN_NS UINT64_C(20000)         /* a hand-off to a busy process takes less */
 #define SPIN_BURST 32                   /* looks between looks at the clock */
 #define POLLS_PER_CHECK 1024u           /* not-ready queries between looks at the socket */
 
-static uint64_t now_ns(void)
+static _Thread_local const uint64_t *held;
+
+uint64_t now_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t deadline_in(uint64_t timeout_ns)
+{
+    uint64_t now = now_ns();
+
+    return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+}
+
+uint64_t deadline_rest(uint64_t deadline)
+{
+    uint64_t now = now_ns();
+
+    return now < deadline ? deadline - now : 0;
+}
+
+void wait_hold(const uint64_t *point)
+{
+    held = point;
+}
+
+bool wait_holds(void)
+{
+    return held;
 }
 
 static inline void cpu_relax(void)
@@ -46,7 +71,7 @@ xpurt_result point_error(uint64_t point, xpurt_result status)
         connection_receive();
         text = connection_stream_text(point_stream(point));
         error_set(status, "%s", text ? text : xpurt_result_string(status));
-    } else if (status == XPURT_ERROR_PEER_LOST) {
+    } else if (status == XPURT_ERROR_PEER_LOST && arena_dead(point_slot(point))) {
         error_set(status, "the process %d that recorded this event is gone", (int)header->pid);
     } else {
         error_set(status,
@@ -140,13 +165,15 @@ static bool spin(uint64_t point)
 xpurt_result point_wait(uint64_t point, bool blocking, uint64_t timeout_ns)
 {
     const struct board_timeline *timeline = arena_timeline(point);
-    uint64_t now, deadline;
+    uint64_t deadline;
     xpurt_result state;
 
     if (arena_reached(point))
         return XPURT_SUCCESS;
-    now = now_ns();
-    deadline = timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
+    if (held && point > *held && (point ^ *held) >> POINT_VALUE_BITS == 0)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                         "a host function cannot wait for what comes behind it on its own stream");
+    deadline = deadline_in(timeout_ns);
     if (!blocking && timeout_ns > SPIN_NS && spin(point))
         return XPURT_SUCCESS;
 
@@ -160,10 +187,9 @@ xpurt_result point_wait(uint64_t point, bool blocking, uint64_t timeout_ns)
         if (state != XPURT_NOT_READY)
             return state;
 
-        now = now_ns();
-        if (now >= deadline)
+        rest = deadline_rest(deadline);
+        if (!rest)
             return XPURT_TIMEOUT;
-        rest = deadline - now;
-        board_sleep(&timeline->wake, wake, rest < SLICE_NS ? rest : SLICE_NS);
+        board_sleep(&timeline->wake, wake, rest < WAIT_SLICE_NS ? rest : WAIT_SLICE_NS);
     }
 }

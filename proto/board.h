@@ -15,7 +15,9 @@
  *   1. a point is stored in a cell only after its Record was handed to the transport;
  *   2. `completed` is stored with release and read with acquire: who sees the value sees the data;
  *   3. `status` is stored before `wake` is bumped, `wake` before FUTEX_WAKE: nobody sleeps through
- *      an error.
+ *      an error;
+ *   4. who records bumps `generation`, then looks for CELL_WAITED; who waits for a record sets
+ *      CELL_WAITED, then looks at `generation`: one of the two sees the other.
  */
 #pragma once
 
@@ -133,10 +135,11 @@ struct board_progress {
 #define CELL_FLAGS 0xffu
 #define CELL_DEVICE_SHIFT 8             /* 1 + the device of the first record; 0: none yet */
 #define CELL_DEVICE_MASK 0xffff00u
+#define CELL_WAITED 0x1000000u          /* somebody sleeps on `generation` */
 
 struct board_cell {
     _Atomic uint64_t point;             /* 0: never recorded */
-    _Atomic uint32_t generation;        /* records so far */
+    _Atomic uint32_t generation;        /* records so far, modulo 2^32 */
     _Atomic uint32_t flags;             /* CELL_* */
 };
 

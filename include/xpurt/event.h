@@ -100,6 +100,47 @@ XPURT_API xpurt_result xpurt_event_synchronize(xpurt_event *event);
 XPURT_API xpurt_result xpurt_event_synchronize_for(xpurt_event *event, uint64_t timeout_ns);
 
 /**
+ * How often the event was recorded, by all processes together, modulo 2^32.
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; no system call.
+ */
+XPURT_API xpurt_result xpurt_event_get_generation(xpurt_event *event, uint32_t *ret_generation);
+
+/**
+ * Wait for a record that may still be to come: until the event was recorded @p generation times, by
+ * whichever process, and what it holds then is done. Generations count modulo 2^32; one counts as
+ * reached for as long as the event's own is at most 2^31 - 1 ahead of it.
+ *
+ * Those who may make the record are the processes that opened the event by its handle, and its
+ * maker, besides the threads of the caller; what forked children inherited does not count.
+ *
+ * @param timeout_ns  nanoseconds, for both together; XPURT_NO_TIMEOUT
+ * @return XPURT_SUCCESS; XPURT_TIMEOUT; XPURT_ERROR_PEER_LOST when no other process shares the event
+ *         any more and one of them ended without closing it, found out within about a second; then
+ *         as xpurt_event_synchronize()
+ * @note thread-safe; sleeps until a record comes. CUDA has no such call: there a record must be made
+ *       before it can be waited for.
+ */
+XPURT_API xpurt_result xpurt_event_wait_generation(xpurt_event *event, uint32_t generation,
+                                                   uint64_t timeout_ns);
+
+/**
+ * A descriptor that becomes readable when what the event holds now is done, or can no longer be:
+ * xpurt_event_query() says which. Readable at once for an event that is complete or was never
+ * recorded. Recording the event again does not change it.
+ *
+ * For poll, select, epoll and all that is made of them. Who reads finds 8 bytes, a uint64_t of 1, as
+ * in an eventfd, then the end; only the end when the daemon is gone. It does not block, is closed on
+ * exec, and stays readable.
+ *
+ * @param ret_fd  the caller's, to be closed; may outlive the event
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT;
+ *         XPURT_ERROR_QUOTA (limit user-watches); XPURT_ERROR_DAEMON_LOST
+ * @note thread-safe; one round trip while the event is not complete.
+ */
+XPURT_API xpurt_result xpurt_event_get_fd(xpurt_event *event, int *ret_fd);
+
+/**
  * Time between two recorded events of one device, measured by the device.
  * @param ret_milliseconds  from @p start to @p end; negative when @p end was first
  * @return XPURT_SUCCESS; checked in this order: XPURT_ERROR_NO_TIMING, XPURT_ERROR_NOT_RECORDED,

@@ -175,6 +175,50 @@ XPURT_API xpurt_result xpurt_stream_wait_stream(xpurt_stream *stream, xpurt_stre
  */
 XPURT_API xpurt_result xpurt_stream_record_event(xpurt_stream *stream, xpurt_event **event);
 
+/**
+ * Make all later work on @p stream wait until @p event was recorded @p generation times, by whichever
+ * process, and what it holds then is done. With so many records already this is
+ * xpurt_stream_wait_event(). Generations count as for xpurt_event_wait_generation(). What is waited for
+ * is what the event holds when its turn has come, maybe a later record than that one: two streams that
+ * wait for each other should not run ahead of each other on one event.
+ *
+ * The event may be destroyed at once; the stream waits on, as long as others have it. When the record
+ * can no longer come the stream fails with XPURT_ERROR_PEER_LOST. A record that @p stream itself makes
+ * behind the wait makes it fail with XPURT_ERROR_DEPENDENCY.
+ *
+ * @return as xpurt_stream_wait_event() and xpurt_launch_host_func()
+ * @note thread-safe; returns at once as xpurt_launch_host_func() does.
+ */
+XPURT_API xpurt_result xpurt_stream_wait_generation(xpurt_stream *stream, xpurt_event *event,
+                                                    uint32_t generation);
+
+/** A function that a stream calls. */
+typedef void (*xpurt_host_func)(void *data);
+
+/**
+ * Call @p function in this process when all work submitted to @p stream so far is done; later work of
+ * the stream waits until it has returned. Functions of one stream are called one after the other,
+ * those of several at the same time, each stream's by a thread of its own that belongs to the library.
+ *
+ * The function may use xpurt, other than in CUDA, where it may not: submit work to any stream, its own
+ * included, wait for other streams and destroy objects. What would wait for its own stream's later work
+ * fails with XPURT_ERROR_INVALID_ARGUMENT, so does xpurt_reset(). The thread's current device and
+ * streams are those of a new thread. It must return, and not throw.
+ *
+ * It is not called when the stream fails before, when the daemon dies or when the session is reset
+ * before it began; xpurt_reset() waits for one that runs. A stream that is destroyed still calls what
+ * it was given. A child of fork() calls nothing that its parent launched.
+ *
+ * @param data  passed on as it is
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT, XPURT_ERROR_INVALID_HANDLE,
+ *         XPURT_ERROR_FORKED; XPURT_ERROR_QUOTA and XPURT_ERROR_SYSTEM when there is no room for the
+ *         stream and the thread that the first such call of a stream makes
+ * @note thread-safe; does not wait for the stream; the first call of a stream makes a round trip. Like
+ *       cudaLaunchHostFunc.
+ */
+XPURT_API xpurt_result xpurt_launch_host_func(xpurt_stream *stream, xpurt_host_func function,
+                                              void *data);
+
 #ifdef __cplusplus
 }
 #endif

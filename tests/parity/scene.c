@@ -5,8 +5,11 @@
  */
 #include "tests/parity/scene.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct test_daemon xpurtd;
 int n_devices, last_device;
@@ -123,6 +126,41 @@ xpurt_event *event_receive(int channel)
     test_receive(channel, &handle, sizeof(handle));
     test_ok(xpurt_event_open_ipc_handle(&handle, &event));
     return event;
+}
+
+static unsigned entries_of(pid_t pid, const char *folder)
+{
+    char path[64];
+    unsigned n = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, folder);
+    dir = opendir(path);
+    test_require(dir, "%s cannot be read", path);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n;
+}
+
+struct footprint footprint_of(pid_t pid)
+{
+    return (struct footprint){ entries_of(pid, "fd"), entries_of(pid, "task") };
+}
+
+void footprint_check(pid_t pid, struct footprint before)
+{
+    struct footprint now = { 0 };
+
+    for (int tries = 0; tries < 6000; tries++) {
+        now = footprint_of(pid);
+        if (now.descriptors <= before.descriptors && now.threads <= before.threads)
+            return;
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+    }
+    test_fail(__FILE__, __LINE__, "the footprint",
+              "%u descriptors and %u threads, before %u and %u", now.descriptors, now.threads,
+              before.descriptors, before.threads);
 }
 
 bool said(const char *text)

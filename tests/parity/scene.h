@@ -42,5 +42,13 @@ xpurt_stream *pooled_on(int device, int priority);
 void event_send(int channel, xpurt_event *event);
 xpurt_event *event_receive(int channel);
 
+/* Descriptors and threads of a process, now, and until they are as many as before. */
+struct footprint {
+    unsigned descriptors, threads;
+};
+
+struct footprint footprint_of(pid_t pid);
+void footprint_check(pid_t pid, struct footprint before);
+
 /* Whether the last error of the thread mentions @p text. */
 bool said(const char *text);
