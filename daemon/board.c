@@ -88,7 +88,7 @@ static void board_destroy(struct resource *resource)
     free(board);
 }
 
-static int sealed_memfd(const char *name, size_t size)
+int board_file(const char *name, size_t size)
 {
     int fd, r;
 
@@ -103,7 +103,7 @@ static int sealed_memfd(const char *name, size_t size)
     return fd;
 }
 
-static void header_fill(struct board_header *header, const struct board *board, pid_t pid)
+void board_header_fill(struct board_header *header, const struct board *board, pid_t pid)
 {
     header->magic = BOARD_MAGIC;
     header->layout = BOARD_LAYOUT;
@@ -118,7 +118,7 @@ static int progress_make(struct board *board, pid_t pid)
 {
     void *map;
 
-    board->progress_fd = sealed_memfd("xpurt-progress", sizeof(struct board_progress));
+    board->progress_fd = board_file("xpurt-progress", sizeof(struct board_progress));
     if (board->progress_fd < 0)
         return board->progress_fd;
     map = mmap(NULL, sizeof(struct board_progress), PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -126,7 +126,7 @@ static int progress_make(struct board *board, pid_t pid)
     if (map == MAP_FAILED)
         return -errno;
     board->progress = map;
-    header_fill(&board->progress->header, board, pid);
+    board_header_fill(&board->progress->header, board, pid);
 
     /* Our mapping stays writable; from here on nobody gets another one that is. */
     if (fcntl(board->progress_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)
@@ -138,10 +138,10 @@ static int events_make(struct board *board, pid_t pid)
 {
     struct board_header header = { 0 };
 
-    board->events_fd = sealed_memfd("xpurt-events", sizeof(struct board_events));
+    board->events_fd = board_file("xpurt-events", sizeof(struct board_events));
     if (board->events_fd < 0)
         return board->events_fd;
-    header_fill(&header, board, pid);
+    board_header_fill(&header, board, pid);
     if (pwrite(board->events_fd, &header, sizeof(header), 0) != sizeof(header))
         return -EIO;
     if (fcntl(board->events_fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)

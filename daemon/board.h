@@ -40,6 +40,12 @@ void board_table_init(struct board_table *table, const uint8_t instance[16]);
 int board_new(struct board_table *table, struct session *session, struct user *user, pid_t pid,
               struct board **ret_board);
 
+/* A sealed memory file of @p size bytes, for a board: the descriptor, or -errno. */
+int board_file(const char *name, size_t size);
+
+/* The header of another board of the session that has @p board. */
+void board_header_fill(struct board_header *header, const struct board *board, pid_t pid);
+
 /* The owner is gone: every timeline that is not done reads PEER_LOST, every waiter wakes. */
 void board_orphan(struct board *board);
 

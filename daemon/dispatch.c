@@ -30,18 +30,28 @@ static struct stream *stream_find(struct session *session, uint32_t index)
     return NULL;
 }
 
-static void record(struct session *session, uint32_t index, uint64_t value, uint64_t stamp)
+/* The same, but for commands that only make sense on one of the two kinds. */
+static struct stream *stream_find_kind(struct session *session, uint32_t index, bool external)
 {
-    struct work work = { .kind = WORK_RECORD, .record.value = value };
     struct stream *stream = stream_find(session, index);
 
-    if (!stream)
-        return;
+    if (!stream || stream->external == external)
+        return stream;
+    stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
+                external ? "the stream has no native list" :
+                           "the stream is external: only its own process can put work on it");
+    return NULL;
+}
+
+/* What all records have in common; false: the stream has failed. */
+static bool record_check(struct session *session, struct stream *stream, uint64_t value,
+                         uint64_t stamp, struct work *work)
+{
     if (value != stream->accepted + 1 || value > POINT_VALUE_MAX) {
         stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
                     "record of value %" PRIu64 ", the next one is %" PRIu64, value,
                     stream->accepted + 1);
-        return;
+        return false;
     }
     if (stamp) {
         struct board *board = event_stamp_board(session, stamp_slot(stamp));
@@ -49,14 +59,23 @@ static void record(struct session *session, uint32_t index, uint64_t value, uint
         if (!board || stamp_cell(stamp) >= BOARD_CELLS) {
             stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
                         "time stamp for an event that this process has not opened");
-            return;
+            return false;
         }
-        work.record.stamp_board = board;
-        work.record.stamp_cell = stamp_cell(stamp);
-        work.holds[0] = resource_ref(&board->resource);
+        work->record.stamp_board = board;
+        work->record.stamp_cell = stamp_cell(stamp);
+        work->holds[0] = resource_ref(&board->resource);
     }
     session->runtime->counters.records++;
-    stream_submit(stream, &work);
+    return true;
+}
+
+static void record(struct session *session, uint32_t index, uint64_t value, uint64_t stamp)
+{
+    struct work work = { .kind = WORK_RECORD, .record.value = value };
+    struct stream *stream = stream_find_kind(session, index, false);
+
+    if (stream && record_check(session, stream, value, stamp, &work))
+        stream_submit(stream, &work);
 }
 
 static void on_record(struct session *session, const Xpurt__Command *command)
@@ -67,7 +86,7 @@ static void on_record(struct session *session, const Xpurt__Command *command)
 static void wait(struct session *session, uint32_t index, uint64_t point)
 {
     struct work work = { .kind = WORK_WAIT, .wait.point = point };
-    struct stream *stream = stream_find(session, index);
+    struct stream *stream = stream_find_kind(session, index, false);
 
     if (stream)
         stream_submit(stream, &work);
@@ -76,6 +95,57 @@ static void wait(struct session *session, uint32_t index, uint64_t point)
 static void on_wait(struct session *session, const Xpurt__Command *command)
 {
     wait(session, command->wait->stream, command->wait->point);
+}
+
+static void on_external_record(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__ExternalRecord *record = command->external_record;
+    struct work work = { .kind = WORK_RECORD, .record.value = record->value };
+    struct stream *stream = stream_find_kind(session, record->stream, true);
+
+    if (!stream || !record_check(session, stream, record->value, record->stamp, &work))
+        return;
+    work.record.slot = native_claim(session, record->slot);
+    if (!work.record.slot) {
+        work_drop(&work);
+        stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
+                    "native slot %u is none that can be claimed", record->slot);
+        return;
+    }
+    work.holds[1] = gpu_slot_resource(work.record.slot);
+    stream->waits = 0;
+    stream_submit(stream, &work);
+}
+
+static void on_external_wait(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__ExternalWait *wait = command->external_wait;
+    struct work work = {
+        .kind = WORK_WAIT,
+        .wait = { .point = wait->point, .promise = !wait->pin },
+    };
+    struct stream *stream = stream_find_kind(session, wait->stream, true);
+
+    if (!stream)
+        return;
+    if (stream->waits == NATIVE_WAITS) {
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "more than %u waits without a record",
+                    NATIVE_WAITS);
+        return;
+    }
+    if (wait->pin)
+        work.wait.slot = native_take(session, wait->owner, wait->slot, wait->pin - 1);
+    else if (wait->owner == session->board->slot)
+        work.wait.slot = native_claim(session, wait->slot);
+    if (!work.wait.slot) {
+        stream_fail(stream, XPURT_ERROR_INVALID_HANDLE,
+                    "native slot %u of session %u is none that can be waited for", wait->slot,
+                    wait->owner);
+        return;
+    }
+    work.holds[0] = gpu_slot_resource(work.wait.slot);
+    stream->waits++;
+    stream_submit(stream, &work);
 }
 
 /* Find one end of a copy; the stream fails when it is not the session's own memory. */
@@ -100,7 +170,7 @@ static void on_copy(struct session *session, const Xpurt__Command *command)
 {
     const Xpurt__Copy *copy = command->copy;
     struct work work = { .kind = WORK_COPY, .copy.size = copy->size };
-    struct stream *stream = stream_find(session, copy->stream);
+    struct stream *stream = stream_find_kind(session, copy->stream, false);
     void *from;
 
     if (!stream ||
@@ -125,7 +195,7 @@ static void on_fill(struct session *session, const Xpurt__Command *command)
         .kind = WORK_FILL,
         .fill = { .size = fill->size, .pattern = fill->pattern, .width = fill->width },
     };
-    struct stream *stream = stream_find(session, fill->stream);
+    struct stream *stream = stream_find_kind(session, fill->stream, false);
 
     if (!stream ||
         !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to, &work.holds[0]))
@@ -151,7 +221,7 @@ static void on_stream_create(struct session *session, const Xpurt__Command *comm
                       create->stream < BOARD_TIMELINES ? "exists" : "is out of range");
         return;
     }
-    stream = stream_new(session, create->stream, create->device);
+    stream = stream_new(session, create->stream, create->device, create->external);
     if (!stream) {
         session_error(session, 0, create->stream + 1, XPURT_ERROR_OUT_OF_HOST_MEMORY,
                       "the daemon is out of memory");
@@ -242,6 +312,21 @@ static void on_event_close(struct session *session, const Xpurt__Command *comman
     event_close(session, command->event_close);
 }
 
+static void on_native_signal(struct session *session, const Xpurt__Command *command)
+{
+    native_signal(session, command->native_signal);
+}
+
+static void on_native_release(struct session *session, const Xpurt__Command *command)
+{
+    native_release(session, command->native_release);
+}
+
+static void on_native_close(struct session *session, const Xpurt__Command *command)
+{
+    native_close(session, command->native_close);
+}
+
 static void on_board_close(struct session *session, const Xpurt__Command *command)
 {
     event_board_close(session, command->board_close);
@@ -262,11 +347,17 @@ static const command_handler commands[] = {
     [XPURT__COMMAND__BODY_EVENT_CLOSE] = on_event_close,
     [XPURT__COMMAND__BODY_BOARD_CLOSE] = on_board_close,
     [XPURT__COMMAND__BODY_STREAM_FAIL] = on_stream_fail,
+    [XPURT__COMMAND__BODY_EXTERNAL_RECORD] = on_external_record,
+    [XPURT__COMMAND__BODY_EXTERNAL_WAIT] = on_external_wait,
+    [XPURT__COMMAND__BODY_NATIVE_SIGNAL] = on_native_signal,
+    [XPURT__COMMAND__BODY_NATIVE_RELEASE] = on_native_release,
+    [XPURT__COMMAND__BODY_NATIVE_CLOSE] = on_native_close,
 };
 
 static void run_command(struct session *session, const Xpurt__Command *command)
 {
-    if (command->body_case == XPURT__COMMAND__BODY__NOT_SET) {
+    if (command->body_case >= sizeof(commands) / sizeof(commands[0]) ||
+        !commands[command->body_case]) {
         session_error(session, 0, 0, XPURT_ERROR_UNSUPPORTED,
                       "a command that this daemon does not know");
         return;
@@ -276,10 +367,14 @@ static void run_command(struct session *session, const Xpurt__Command *command)
 
 /* ---- requests ------------------------------------------------------------------------------------ */
 
-static void device_fill(Xpurt__Device *device, const xpurt_device_properties *properties,
-                        uint64_t peers)
+static void device_fill(Xpurt__Device *device, const struct gpu *gpu, unsigned index)
 {
+    const xpurt_device_properties *properties = gpu_device_properties(gpu, index);
+
     xpurt__device__init(device);
+    device->driver_uuid.data = (uint8_t *)gpu_driver_uuid(gpu);
+    device->driver_uuid.len = 16;
+    device->driver_number = gpu_driver_number(gpu);
     device->name = (char *)properties->name;
     device->uuid.data = (uint8_t *)properties->uuid;
     device->uuid.len = sizeof(properties->uuid);
@@ -301,7 +396,7 @@ static void device_fill(Xpurt__Device *device, const xpurt_device_properties *pr
     device->atomic64 = properties->atomic64;
     device->ipc_events = properties->ipc_events;
     device->ipc_memory = properties->ipc_memory;
-    device->peers = peers;
+    device->peers = gpu_device_peers(gpu, index);
 }
 
 static void welcome(struct session *session, uint32_t serial)
@@ -314,8 +409,7 @@ static void welcome(struct session *session, uint32_t serial)
 
     message.n_devices = gpu_device_count(runtime->gpu);
     for (unsigned i = 0; i < message.n_devices; i++) {
-        device_fill(&devices[i], gpu_device_properties(runtime->gpu, i),
-                    gpu_device_peers(runtime->gpu, i));
+        device_fill(&devices[i], runtime->gpu, i);
         pointers[i] = &devices[i];
     }
     message.devices = pointers;
@@ -378,6 +472,21 @@ static void on_memory_open(struct session *session, const Xpurt__ToDaemon *messa
 static void on_host_alloc(struct session *session, const Xpurt__ToDaemon *message)
 {
     host_alloc(session, message->serial, message->host_alloc);
+}
+
+static void on_memory_native(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_native(session, message->serial, message->memory_native);
+}
+
+static void on_native_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    native_open(session, message->serial, message->native_open);
+}
+
+static void on_native_pool_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    native_pool_open(session, message->serial, message->native_pool_open);
 }
 
 static void on_event_export(struct session *session, const Xpurt__ToDaemon *message)
@@ -489,6 +598,9 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_STATS] =         { on_stats,         SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_POINT_POLL] =    { on_point_poll,    SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_EVENT_SHARERS] = { on_event_sharers, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_NATIVE_OPEN] =   { on_native_open,   SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_NATIVE_POOL_OPEN] = { on_native_pool_open, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_NATIVE] = { on_memory_native, SESSION_READY, 0 },
 };
 /* clang-format on */
 

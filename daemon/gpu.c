@@ -265,6 +265,7 @@ static bool device_wanted(const struct config *config, ze_device_handle_t handle
 /* Take the devices of @p driver; contexts belong to one driver, so only one is used. */
 static bool driver_read(struct gpu *gpu, const struct config *config, ze_driver_handle_t driver)
 {
+    ze_driver_properties_t properties = { .stype = ZE_STRUCTURE_TYPE_DRIVER_PROPERTIES };
     ze_device_handle_t handles[GPU_DEVICES_MAX];
     uint32_t n = GPU_DEVICES_MAX;
     ze_api_version_t api = 0;
@@ -273,6 +274,10 @@ static bool driver_read(struct gpu *gpu, const struct config *config, ze_driver_
         return false;
 
     gpu->driver = driver;
+    if (zeDriverGetProperties(driver, &properties) == ZE_RESULT_SUCCESS) {
+        memcpy(gpu->uuid, properties.uuid.id, sizeof(gpu->uuid));
+        gpu->number = properties.driverVersion;
+    }
     for (uint32_t i = 0; i < n; i++)
         if (device_wanted(config, handles[i]) &&
             device_read(gpu, handles[i], &gpu->devices[gpu->n_devices]))
@@ -369,6 +374,16 @@ unsigned gpu_device_count(const struct gpu *gpu)
 const xpurt_device_properties *gpu_device_properties(const struct gpu *gpu, unsigned device)
 {
     return &gpu->devices[device].properties;
+}
+
+const uint8_t *gpu_driver_uuid(const struct gpu *gpu)
+{
+    return gpu->uuid;
+}
+
+uint32_t gpu_driver_number(const struct gpu *gpu)
+{
+    return gpu->number;
 }
 
 uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device)

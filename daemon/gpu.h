@@ -49,6 +49,10 @@ uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device);
 
 xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int priority,
                           struct gpu_list **ret_list);
+
+/* One that a client runs in its own context: nothing can be put on it, it only has a device. */
+xpurt_result gpu_list_new_external(struct gpu_context *context, unsigned device,
+                                   struct gpu_list **ret_list);
 void gpu_list_free(struct gpu_list *list); /* everything in it is done */
 
 xpurt_result gpu_list_copy(struct gpu_list *list, void *to, const void *from, uint64_t size);
@@ -70,8 +74,38 @@ struct resource *gpu_slot_resource(struct gpu_slot *slot);
 /* XPURT_SUCCESS, XPURT_NOT_READY, or XPURT_ERROR_DEVICE_LOST. Any thread. */
 xpurt_result gpu_slot_done(struct gpu_slot *slot);
 
-/* Make the slot of a lost device read "done", so that lists of other devices drain. */
+/* Signal the slot from here: whoever waits for it goes on. Any thread. */
 void gpu_slot_release(struct gpu_slot *slot);
 
 /* When a timing mark of @p list was reached, on the device's clock. Any thread. */
 uint64_t gpu_slot_nanoseconds(struct gpu_slot *slot, struct gpu_list *list);
+
+/* ---- shared pools: slots that lists of other processes' contexts signal and wait for -------------- */
+
+struct gpu_pool;
+
+/* A pool of @p count slots, none of which anybody refers to. @p idle: the last reference to a slot
+ * was dropped; what becomes of it is up to the callee. */
+xpurt_result gpu_pool_new(struct gpu_context *context, unsigned count,
+                          void (*idle)(void *owner, unsigned index), void *owner,
+                          struct gpu_pool **ret_pool);
+void gpu_pool_free(struct gpu_pool *pool);
+
+/* The first reference to a slot, or another one. */
+struct gpu_slot *gpu_pool_take(struct gpu_pool *pool, unsigned index);
+bool gpu_pool_idle(struct gpu_pool *pool, unsigned index);
+
+/* Host-signal, or make it read "not done" again; whether that went well. */
+void gpu_pool_signal(struct gpu_pool *pool, unsigned index);
+bool gpu_pool_reset(struct gpu_pool *pool, unsigned index);
+
+/* What other processes open: the 64 bytes, and the descriptor that must travel with them (borrowed). */
+int gpu_pool_handle(struct gpu_pool *pool, const void **ret_bytes);
+
+/* The same for the allocation that begins at @p address; the driver keeps the descriptor. */
+xpurt_result gpu_memory_handle(struct gpu_context *context, uint64_t address, uint8_t ret_bytes[64],
+                               int *ret_fd);
+
+/* Who may open handles of ours: this build of the driver. */
+const uint8_t *gpu_driver_uuid(const struct gpu *gpu);
+uint32_t gpu_driver_number(const struct gpu *gpu);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/gpu_internal.h: shared by gpu.c and gpu_list.c, by nobody else. */
+/* daemon/gpu_internal.h: shared by the gpu*.c files, by nobody else. */
 #pragma once
 
 #include "daemon/gpu.h"
@@ -30,7 +30,9 @@ struct gpu_device {
 
 struct gpu {
     ze_driver_handle_t driver;
-    bool in_order;                      /* loader and driver know in-order lists */
+    bool in_order;                         /* loader and driver know in-order lists */
+    uint8_t uuid[ZE_MAX_DRIVER_UUID_SIZE]; /* of the driver */
+    uint32_t number;                       /* its version, as it gives it */
     unsigned n_devices;
     struct gpu_device devices[GPU_DEVICES_MAX];
 };
@@ -40,6 +42,16 @@ struct gpu_context {
     ze_context_handle_t handle;
     struct gpu_slot *free_slots;
     struct slot_pool *pools;
+};
+
+/* An event that a list signals and others look at. */
+struct gpu_slot {
+    struct resource resource;
+    struct gpu_context *context;        /* borrowed: outlives us */
+    ze_event_handle_t event;
+    uint64_t *ticks;                    /* written by the device; borrowed from the pool. NULL: of
+                                           a shared pool, the event knows itself */
+    struct gpu_slot *next_free;
 };
 
 xpurt_result gpu_check(const char *call, ze_result_t result);

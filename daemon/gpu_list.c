@@ -18,14 +18,6 @@
 
 /* ---- slots ------------------------------------------------------------------------------------ */
 
-struct gpu_slot {
-    struct resource resource;
-    struct gpu_context *context;        /* borrowed: outlives us */
-    ze_event_handle_t event;
-    uint64_t *ticks;                    /* written by the device; borrowed from the pool */
-    struct gpu_slot *next_free;
-};
-
 struct slot_pool {
     struct slot_pool *next;
     ze_event_pool_handle_t handle;
@@ -168,7 +160,7 @@ void gpu_slot_release(struct gpu_slot *slot)
 /* ---- lists -------------------------------------------------------------------------------------- */
 
 struct gpu_list {
-    ze_command_list_handle_t handle;
+    ze_command_list_handle_t handle;    /* NULL: in another process */
     struct gpu_device *device;          /* borrowed: outlives us */
     bool in_order;                      /* the driver keeps the order */
     bool barrier_needed;                /* else: there is a command without a barrier behind it */
@@ -190,9 +182,21 @@ static uint64_t clock_nanoseconds(struct gpu_clock *clock, uint64_t ticks)
     return (uint64_t)((unsigned __int128)continued * 1000000000u / clock->ticks_per_second);
 }
 
+/* Slots of shared pools are signalled by lists of others, who write no ticks for us. */
+static uint64_t shared_ticks(struct gpu_slot *slot, struct gpu_list *list)
+{
+    ze_kernel_timestamp_result_t stamp;
+
+    if (zeEventQueryKernelTimestamp(slot->event, &stamp) != ZE_RESULT_SUCCESS)
+        return list->device->clock.last;
+    return stamp.global.kernelEnd;
+}
+
 uint64_t gpu_slot_nanoseconds(struct gpu_slot *slot, struct gpu_list *list)
 {
-    return clock_nanoseconds(&list->device->clock, *(volatile uint64_t *)slot->ticks);
+    uint64_t ticks = slot->ticks ? *(volatile uint64_t *)slot->ticks : shared_ticks(slot, list);
+
+    return clock_nanoseconds(&list->device->clock, ticks);
 }
 
 xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int priority,
@@ -231,11 +235,24 @@ xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int prio
     return XPURT_SUCCESS;
 }
 
+xpurt_result gpu_list_new_external(struct gpu_context *context, unsigned device,
+                                   struct gpu_list **ret_list)
+{
+    struct gpu_list *list = calloc(1, sizeof(*list));
+
+    if (!list)
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    list->device = &context->gpu->devices[device];
+    *ret_list = list;
+    return XPURT_SUCCESS;
+}
+
 void gpu_list_free(struct gpu_list *list)
 {
     if (!list)
         return;
-    zeCommandListDestroy(list->handle);
+    if (list->handle)
+        zeCommandListDestroy(list->handle);
     free(list);
 }
 

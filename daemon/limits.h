@@ -19,6 +19,7 @@
     X(user_watches,       16384)                 /* points polled: a descriptor each */ \
     X(user_allocations,   262144)                /* pieces of device memory */ \
     X(user_segments,      4096)                  /* host segments: a mapping each */ \
+    X(user_native_slots,  65536)                 /* events shared with other contexts */ \
     X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \
     X(user_host_memory,   UINT64_C(17179869184)) /* bytes, pinned: 16 GiB */ \
     X(session_queued,     65536)                 /* commands waiting for others' records */ \

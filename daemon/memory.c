@@ -568,6 +568,36 @@ void host_free(struct session *session, const Xpurt__HostFree *command)
     resource_unref(&segment->resource);
 }
 
+/* ---- for Level Zero contexts of clients -------------------------------------------------------------------- */
+
+void memory_native(struct session *session, uint32_t serial, const Xpurt__MemoryNative *request)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__NativeMemory native = XPURT__NATIVE_MEMORY__INIT;
+    struct memory_lease *lease = lease_find(session, request->address);
+    uint8_t bytes[64];
+    xpurt_result result;
+    int fd;
+
+    if (!lease || request->address - lease->address >= lease->allocation->size) {
+        session_error(session, serial, 0, XPURT_ERROR_INVALID_ADDRESS,
+                      "0x%" PRIx64 " is not inside device memory of this process",
+                      request->address);
+        return;
+    }
+    result = gpu_memory_handle(session->user->context, lease->address, bytes, &fd);
+    if (result) {
+        session_error(session, serial, 0, result, "no native handle: %s", gpu_error());
+        return;
+    }
+    native.handle = (ProtobufCBinaryData){ sizeof(bytes), bytes };
+    native.start = lease->address;
+    native.size = lease->allocation->size;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_NATIVE_MEMORY;
+    reply.native_memory = &native;
+    session_reply(session, serial, &reply, &fd, 1);
+}
+
 /* ---- using --------------------------------------------------------------------------------------------------- */
 
 static bool range_inside(uint64_t begin, uint64_t size, uint64_t inner, uint64_t inner_size)

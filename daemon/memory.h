@@ -48,6 +48,7 @@ void memory_alloc(struct session *session, uint32_t serial, const Xpurt__MemoryA
 void memory_info(struct session *session, uint32_t serial, const Xpurt__MemoryInfo *request);
 void memory_export(struct session *session, uint32_t serial, const Xpurt__MemoryExport *request);
 void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOpen *request);
+void memory_native(struct session *session, uint32_t serial, const Xpurt__MemoryNative *request);
 void memory_free(struct session *session, const Xpurt__MemoryFree *command);
 void host_alloc(struct session *session, uint32_t serial, const Xpurt__HostAlloc *request);
 void host_free(struct session *session, const Xpurt__HostFree *command);

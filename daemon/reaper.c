@@ -55,17 +55,21 @@ static bool stream_reap(struct reaper *reaper, struct stream *stream)
 
     for (; done < head; done++) {
         struct marker *marker = &stream->markers[done % STREAM_MARKERS];
-        xpurt_result result = gpu_slot_done(marker->slot);
+        xpurt_result result = marker->slot ? gpu_slot_done(marker->slot) : XPURT_SUCCESS;
 
         if (result == XPURT_NOT_READY)
             break;
-        if (result != XPURT_SUCCESS)
-            atomic_store(&stream->lost, true);
+        if (result != XPURT_SUCCESS) {
+            atomic_store(&stream->device_lost, true);
+            marker_lose(stream, done);
+        }
         /* The loop says so before it lets the GPU go on: look after the slot, not before. */
-        if (atomic_load(&stream->lost))
+        if (done >= atomic_load(&stream->lost_from))
             continue;
         if (!cause_seen(&marker->cause))
             break;
+        if (marker->promise)
+            gpu_slot_release(marker->promise);
         if (marker->stamp_board)
             board_stamp(marker->stamp_board, marker->stamp_cell,
                         point_pack(stream->slot, stream->index, marker->value),
@@ -77,12 +81,10 @@ static bool stream_reap(struct reaper *reaper, struct stream *stream)
         return false;
 
     atomic_fetch_add_explicit(&reaper->publications, 1, memory_order_release);
-    if (value && !atomic_load(&stream->lost))
+    if (value)
         timeline_publish(stream->timeline, value);
     atomic_store(&stream->done, done);
-    if (atomic_load(&stream->lost))
-        timeline_fail(stream->timeline, XPURT_ERROR_DEVICE_LOST);
-    else if (value)
+    if (value)
         timeline_wake(stream->timeline);
     return true;
 }
@@ -113,7 +115,7 @@ static bool reaper_pass(struct reaper *reaper)
 
         /* Careful: once it is let go and the lock is open, *stream may be gone. */
         pthread_mutex_lock(&reaper->lock);
-        if ((atomic_load(&stream->notify) || atomic_load(&stream->lost)) && !stream->noticed) {
+        if ((atomic_load(&stream->notify) || stream_lost(stream)) && !stream->noticed) {
             stream->noticed = true;
             stream->next_noticed = reaper->notices;
             reaper->notices = stream;

@@ -5,6 +5,7 @@
  * or notice, each published timeline was woken once, and a marker covers all work on the GPU.
  */
 #include "daemon/runtime.h"
+#include "daemon/native.h"
 #include "daemon/stream.h"
 
 #include <assert.h>
@@ -59,4 +60,5 @@ void runtime_settle(struct runtime *runtime)
             stream_finish(stream);
         }
     }
+    native_settle(runtime);
 }

@@ -29,8 +29,10 @@ struct runtime {
     struct board_table boards;
     struct broker broker;
     struct reaper *reaper;
+    struct stream *streams;             /* all that exist */
     struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
     struct stream *resumed;             /* what they were blocked on is over: run on */
+    bool natives_dirty;                 /* native_settle() has something to do */
     struct counters counters;
 };
 

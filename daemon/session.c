@@ -143,6 +143,8 @@ void session_end(struct session *session)
     event_end(session);
     memory_end(session);
     runtime_settle(runtime);
+    native_end(session);
+    native_settle(runtime);
     assert(!session->waiters);
 }
 

@@ -6,6 +6,7 @@
 #include "daemon/connection.h"
 #include "daemon/event.h"
 #include "daemon/memory.h"
+#include "daemon/native.h"
 #include "daemon/runtime.h"
 #include "daemon/stream.h"
 #include "proto/xpurt.pb-c.h"
@@ -48,6 +49,9 @@ struct session {
     struct board_lease *boards;             /* others' progress boards mapped: hash by slot */
     struct watch *watches[BOARD_TIMELINES]; /* of points of each own stream, lowest first */
     struct watch *watching;                 /* those that this client asked for */
+
+    struct native *native;              /* the own native board, when it works with one */
+    struct native_lease *natives;       /* others' native boards opened: hash by slot */
 
     void (*gone)(struct session *session); /* the last thing that happens to it */
     void *owner;                           /* borrowed: of `gone` */

@@ -62,14 +62,6 @@ static void holds_release(struct stream *stream, uint64_t end)
     session_balance(stream->session);
 }
 
-static bool holds_contain(const struct stream *stream, const struct resource *resource)
-{
-    for (uint64_t i = stream->holds_begin; i != stream->holds_end; i++)
-        if (stream->holds[i & (stream->holds_size - 1)] == resource)
-            return true;
-    return false;
-}
-
 /* ---- markers ------------------------------------------------------------------------------------- */
 
 static struct marker *marker_at(struct stream *stream, uint64_t position)
@@ -89,7 +81,7 @@ static bool markers_running(struct stream *stream)
     return stream->freed != atomic_load_explicit(&stream->head, memory_order_relaxed);
 }
 
-static void stream_lost(struct stream *stream);
+static void stream_lose(struct stream *stream);
 
 /* Give back what belongs to markers that are done, or whose device is lost. */
 static void markers_reclaim(struct stream *stream)
@@ -97,24 +89,25 @@ static void markers_reclaim(struct stream *stream)
     uint64_t done = atomic_load(&stream->done);
 
     /* Before the slots go: others may wait for them. */
-    if (stream->freed != done && atomic_load(&stream->lost))
-        stream_lost(stream);
+    if (stream->freed != done && stream_lost(stream) && !stream->lost_told)
+        stream_lose(stream);
     for (; stream->freed != done; stream->freed++) {
         struct marker *marker = marker_at(stream, stream->freed);
 
-        resource_unref(gpu_slot_resource(marker->slot));
+        if (marker->slot)
+            resource_unref(gpu_slot_resource(marker->slot));
         holds_release(stream, marker->holds_end);
     }
 }
 
-/* Takes over the reference to the slot. */
+/* Takes over the reference to the slot, if there is one. */
 static void marker_push(struct stream *stream, const struct marker *marker)
 {
     uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
 
     *marker_at(stream, head) = *marker;
     /* Somebody's memory goes back with it: do not leave that to the stream's next command. */
-    if (stream->holds_begin != stream->holds_end)
+    if (stream->holds_begin != stream->holds_end && !stream->external)
         atomic_store(&stream->notify, true);
     atomic_store(&stream->head, head + 1);
     reaper_watch(stream->runtime->reaper, stream);
@@ -134,8 +127,32 @@ static bool markers_make(struct stream *stream)
     return stream->markers;
 }
 
-/* Put a marker behind the work on the GPU. Where that is done at once, no thread hop is needed:
+/* The marker is behind the work on the GPU. Where that is done at once, no thread hop is needed:
  * publish here. Takes what the marker holds from @p work, if any. */
+static void marker_take(struct stream *stream, struct marker *marker, struct work *work)
+{
+    if (work) {
+        hold(stream, work->holds[0]);
+        work->holds[0] = NULL;
+    }
+    marker->holds_end = stream->holds_end;
+
+    if (markers_running(stream) || gpu_slot_done(marker->slot) != XPURT_SUCCESS ||
+        !cause_seen(&marker->cause) || stream_lost(stream)) {
+        marker_push(stream, marker);
+        return;
+    }
+    if (marker->stamp_board)
+        board_stamp(marker->stamp_board, marker->stamp_cell,
+                    point_pack(stream->slot, stream->index, marker->value),
+                    gpu_slot_nanoseconds(marker->slot, stream->list));
+    if (marker->value)
+        publish(stream, marker->value);
+    resource_unref(gpu_slot_resource(marker->slot));
+    holds_release(stream, stream->holds_end);
+}
+
+/* Put a marker behind the work on the GPU. Takes what the marker holds from @p work, if any. */
 static xpurt_result marker_append(struct stream *stream, struct marker *marker, struct work *work)
 {
     xpurt_result result;
@@ -154,28 +171,9 @@ static xpurt_result marker_append(struct stream *stream, struct marker *marker, 
     stream->work = false;
     marker->cause = stream->cause;
     stream->cause.timeline = NULL;
-    if (work) {
-        hold(stream, work->holds[0]);
-        work->holds[0] = NULL;
-    }
-    marker->holds_end = stream->holds_end;
-
-    if (markers_running(stream) || gpu_slot_done(marker->slot) != XPURT_SUCCESS ||
-        !cause_seen(&marker->cause)) {
-        marker_push(stream, marker);
-        return XPURT_SUCCESS;
-    }
-    if (marker->stamp_board)
-        board_stamp(marker->stamp_board, marker->stamp_cell,
-                    point_pack(stream->slot, stream->index, marker->value),
-                    gpu_slot_nanoseconds(marker->slot, stream->list));
-    if (marker->value)
-        publish(stream, marker->value);
-    resource_unref(gpu_slot_resource(marker->slot));
-    holds_release(stream, stream->holds_end);
+    marker_take(stream, marker, work);
     return XPURT_SUCCESS;
 }
-
 /* The unfinished marker that covers @p value, or NULL when all such are done. */
 static struct gpu_slot *marker_find(struct stream *stream, uint64_t value)
 {
@@ -217,7 +215,10 @@ enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t
     if (!stream || stream->submitted < value)
         return POINT_UNSUBMITTED;
     *ret_slot = marker_find(stream, value);
-    return *ret_slot ? POINT_RUNNING : POINT_REACHED;
+    if (*ret_slot)
+        return POINT_RUNNING;
+    /* Published since the first look, or done without that. */
+    return timeline_reached(timeline, value) ? POINT_REACHED : POINT_LOST;
 }
 
 static void point_describe(struct runtime *runtime, uint64_t point, char *text, size_t size)
@@ -269,7 +270,9 @@ static void block_full(struct stream *stream)
 {
     stream->blocked = BLOCKED_FULL;
     atomic_store(&stream->notify, true);
-    session_full(stream->session, true);
+    /* An external stream may be held up by its own client, which we are to listen to then. */
+    if (!stream->external)
+        session_full(stream->session, true);
     /* The reaper may have passed just before it could see that we want to know. */
     markers_reclaim(stream);
     if (!markers_full(stream))
@@ -280,7 +283,7 @@ static void unblock(struct stream *stream)
 {
     if (stream->blocked == BLOCKED_POINT)
         DL_DELETE(stream->blocked_session->waiters, stream);
-    if (stream->blocked == BLOCKED_FULL)
+    if (stream->blocked == BLOCKED_FULL && !stream->external)
         session_full(stream->session, false);
     stream->blocked = BLOCKED_NOT;
     stream->blocked_session = NULL;
@@ -338,6 +341,8 @@ static xpurt_result run_record(struct stream *stream, struct work *work)
     xpurt_result result = XPURT_SUCCESS;
 
     markers_reclaim(stream);
+    if (stream->failed)                 /* we found out just now */
+        return XPURT_SUCCESS;
     if (stream->work || marker.stamp_board) {
         result = marker_append(stream, &marker, work);
     } else if (markers_running(stream)) {
@@ -387,6 +392,84 @@ static xpurt_result run_gpu_wait(struct stream *stream, uint64_t point, struct g
     return XPURT_SUCCESS;
 }
 
+/* ---- external streams: the client puts on its own list, and tells us ------------------------------------ */
+
+/* It goes on by itself. No later record of it counts; nothing it waits for is to hold it up. */
+static void external_fail(struct stream *stream)
+{
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+
+    marker_lose(stream, head);
+    for (uint64_t i = stream->freed; i != head; i++)
+        if (i >= atomic_load(&stream->lost_from) && marker_at(stream, i)->promise)
+            gpu_slot_release(marker_at(stream, i)->promise);
+}
+
+/* The list signals @p work's slot or waits for it, later than now: it stays until the list is past the
+ * next record, or the stream ends. */
+static void external_hold(struct stream *stream, struct work *work)
+{
+    if (!holds_reserve(stream))
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        hold(stream, work->holds[i]);
+        work->holds[i] = NULL;
+    }
+}
+
+/* There is nothing to wait for: let the list go on. Work that was run holds nothing any more. */
+static void external_go_on(struct stream *stream, struct work *work)
+{
+    if (work->kind == WORK_WAIT && work->wait.promise && work->holds[0])
+        gpu_slot_release(work->wait.slot);
+    external_hold(stream, work);
+}
+
+static xpurt_result external_record(struct stream *stream, struct work *work)
+{
+    struct marker marker = {
+        .slot = work->record.slot,
+        .value = stream->failed ? 0 : work->record.value,
+        .stamp_board = stream->failed ? NULL : work->record.stamp_board,
+        .stamp_cell = work->record.stamp_cell,
+    };
+
+    markers_reclaim(stream);
+    if (!holds_reserve(stream) || !markers_make(stream))
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    work->holds[1] = NULL;              /* the marker's now */
+    marker_take(stream, &marker, work);
+    stream->holds_covered = stream->holds_end;
+    if (stream->failed)
+        return XPURT_SUCCESS;
+
+    stream->submitted = work->record.value;
+    if (stream->session->waiters)
+        waiters_resume(stream);
+    return XPURT_SUCCESS;
+}
+
+static xpurt_result external_wait_push(struct stream *stream, struct work *work)
+{
+    uint64_t point = work->wait.point;
+    struct board *board = stream->runtime->boards.boards[point_slot(point)];
+    struct marker marker = {
+        .promise = work->wait.promise ? work->wait.slot : NULL,
+        .cause = { .timeline = &board->progress->timelines[point_stream(point)],
+                   .value = point_value(point) },
+    };
+
+    if (!holds_reserve(stream) || !markers_make(stream))
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    hold(stream, resource_ref(&board->resource));
+    external_hold(stream, work);
+    marker.holds_end = stream->holds_covered; /* it says nothing of how far the list is */
+    marker_push(stream, &marker);
+    return XPURT_SUCCESS;
+}
+
+/* ---- running, continued ---------------------------------------------------------------------------------- */
+
 /* XPURT_NOT_READY: blocked. */
 static xpurt_result run_wait(struct stream *stream, struct work *work)
 {
@@ -396,9 +479,12 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
 
     switch (point_look(stream->runtime, stream->session->user, point, &slot)) {
     case POINT_REACHED:
+        if (stream->external)
+            external_go_on(stream, work);
         return XPURT_SUCCESS;
     case POINT_RUNNING:
-        return run_gpu_wait(stream, point, slot);
+        return stream->external ? external_wait_push(stream, work) :
+                                  run_gpu_wait(stream, point, slot);
     case POINT_UNSUBMITTED:
         if (point_slot(point) == stream->slot && point_stream(point) == stream->index) {
             stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "waits for its own future");
@@ -431,7 +517,7 @@ static bool run(struct stream *stream, struct work *work)
         stream->destroyed = true;
         return true;
     }
-    if (stream->failed)
+    if (stream->failed && !stream->external)
         return true;
 
     if (markers_full(stream)) {
@@ -448,10 +534,11 @@ static bool run(struct stream *stream, struct work *work)
         result = run_copy(stream, work);
         break;
     case WORK_RECORD:
-        result = run_record(stream, work);
+        result = stream->external ? external_record(stream, work) : run_record(stream, work);
         break;
     case WORK_WAIT:
-        result = run_wait(stream, work);
+        if (!stream->failed)
+            result = run_wait(stream, work);
         break;
     case WORK_DESTROY:
         break;
@@ -471,6 +558,14 @@ void work_drop(struct work *work)
     resource_unref(work->holds[0]);
     resource_unref(work->holds[1]);
     work->holds[0] = work->holds[1] = NULL;
+}
+
+/* The stream will not run it. */
+static void drop(struct stream *stream, struct work *work)
+{
+    if (stream->external)
+        external_go_on(stream, work);
+    work_drop(work);
 }
 
 static struct work *queue_pop(struct stream *stream)
@@ -494,7 +589,7 @@ static void queue_push(struct stream *stream, const struct work *work)
     if (!copy) {
         struct work dropped = *work;
 
-        work_drop(&dropped);
+        drop(stream, &dropped);
         stream->destroyed |= work->kind == WORK_DESTROY;
         stream_fail(stream, XPURT_ERROR_QUOTA,
                     "limit session-queued: %" PRIu64 " commands wait for other streams already",
@@ -534,7 +629,7 @@ void stream_submit(struct stream *stream, const struct work *submitted)
     if (stream->queue || !run(stream, &work))
         queue_push(stream, &work);
     else
-        work_drop(&work);
+        drop(stream, &work);
 }
 
 void stream_run(struct stream *stream)
@@ -546,7 +641,7 @@ void stream_run(struct stream *stream)
         struct work *work = queue_pop(stream);
 
         if (run(stream, work)) {
-            work_drop(work);
+            drop(stream, work);
             free(work);
             continue;
         }
@@ -567,7 +662,7 @@ static void queue_drop(struct stream *stream)
 
         if (work->kind == WORK_DESTROY)
             stream->destroyed = true;
-        work_drop(work);
+        drop(stream, work);
         free(work);
     }
 }
@@ -584,6 +679,8 @@ void stream_fail(struct stream *stream, xpurt_result result, const char *format,
     va_end(args);
 
     timeline_fail(stream->timeline, (uint32_t)result);
+    if (stream->external)
+        external_fail(stream);
     unblock(stream);
     queue_drop(stream);
     waiters_resume(stream);
@@ -613,6 +710,7 @@ static void stream_free(struct stream *stream)
     stream->runtime->counters.streams--;
     atomic_store_explicit(&stream->timeline->last, stream->accepted, memory_order_relaxed);
     atomic_store_explicit(&stream->timeline->state, TIMELINE_FREE, memory_order_release);
+    DL_DELETE2(stream->runtime->streams, stream, prev_stream, next_stream);
     free(stream->holds);
     free(stream->markers);
     free(stream);
@@ -621,6 +719,8 @@ static void stream_free(struct stream *stream)
 
 void stream_finish(struct stream *stream)
 {
+    if (stream_lost(stream) && !stream->lost_told)
+        stream_lose(stream);
     if (stream->work) {
         struct marker fence = { .value = 0 };
         xpurt_result result = marker_append(stream, &fence, NULL);
@@ -645,8 +745,22 @@ void stream_finish(struct stream *stream)
         stream_free(stream);
 }
 
+/* What its list has done counts, the rest will not come: it died with the client. */
+static void external_close(struct stream *stream)
+{
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+    uint64_t i = stream->freed;
+
+    while (i != head && (!marker_at(stream, i)->slot ||
+                         gpu_slot_done(marker_at(stream, i)->slot) == XPURT_SUCCESS))
+        i++;
+    marker_lose(stream, i);
+}
+
 void stream_close(struct stream *stream)
 {
+    if (stream->external)
+        external_close(stream);
     stream->failed = true;
     stream->destroyed = true;
     unblock(stream);
@@ -654,36 +768,74 @@ void stream_close(struct stream *stream)
     touch(stream);
 }
 
-/* Streams that the GPU makes wait for one of our markers, which will not come: they fail, and what
- * holds them back is let go, so that they drain. */
-static void dependents_fail(struct stream *stream, struct gpu_slot *slot)
+/* ---- lost work ------------------------------------------------------------------------------------------- */
+
+/* The first value that was submitted and will not come. */
+static uint64_t lost_value(struct stream *stream)
 {
-    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
-        struct board *board = stream->runtime->boards.boards[i];
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+    uint64_t i = atomic_load(&stream->lost_from);
 
-        if (!board || !board->session || board->user != stream->session->user)
-            continue;
-        for (uint32_t k = 0; k < BOARD_TIMELINES; k++) {
-            struct stream *other = board->session->streams[k];
-
-            if (!other || other == stream || !holds_contain(other, gpu_slot_resource(slot)))
-                continue;
-            stream_fail(other, XPURT_ERROR_DEPENDENCY,
-                        "it waits for stream %u of process %d, whose device is lost", stream->index,
-                        (int)stream->session->pid);
-            atomic_store(&other->lost, true);
-        }
-    }
-    gpu_slot_release(slot);
+    for (i = i < stream->freed ? stream->freed : i; i < head; i++)
+        if (marker_at(stream, i)->value)
+            return marker_at(stream, i)->value;
+    return UINT64_MAX;
 }
 
-static void stream_lost(struct stream *stream)
+/* The first marker of @p stream that comes behind @p value of @p timeline, or MARKER_NONE. */
+static uint64_t caused_by(struct stream *stream, const struct board_timeline *timeline,
+                          uint64_t value)
 {
     uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
 
-    stream_fail(stream, XPURT_ERROR_DEVICE_LOST, "device %u is lost", stream->device);
     for (uint64_t i = stream->freed; i != head; i++)
-        dependents_fail(stream, marker_at(stream, i)->slot);
+        if (marker_at(stream, i)->cause.timeline == timeline &&
+            marker_at(stream, i)->cause.value >= value)
+            return i;
+    return stream->cause.timeline == timeline && stream->cause.value >= value ? head : MARKER_NONE;
+}
+
+/* Streams that the GPU makes wait for work of ours that is lost: it will be let go, so that they
+ * drain, but nothing of that counts. */
+static void dependents_fail(struct stream *stream)
+{
+    bool gone = !stream->session->board->session ||
+                atomic_load(&stream->timeline->status) == XPURT_ERROR_PEER_LOST;
+    uint64_t value = lost_value(stream);
+    struct stream *other;
+
+    for (other = stream->runtime->streams; other; other = other->next_stream) {
+        uint64_t position =
+            other == stream ? MARKER_NONE : caused_by(other, stream->timeline, value);
+
+        if (position == MARKER_NONE)
+            continue;
+        marker_lose(other, position);
+        other->lost_told = false;
+        stream_fail(other, gone ? XPURT_ERROR_PEER_LOST : XPURT_ERROR_DEPENDENCY,
+                    "it waits for stream %u of process %d, %s", stream->index,
+                    (int)stream->session->pid, gone ? "which is gone" : "whose device is lost");
+        if (other->external)
+            external_fail(other);
+        touch(other);
+    }
+}
+
+/* Some of what is on the GPU will not come, or does not count. */
+static void stream_lose(struct stream *stream)
+{
+    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
+    uint64_t from = atomic_load(&stream->lost_from);
+
+    stream->lost_told = true;
+    if (atomic_load(&stream->device_lost))
+        stream_fail(stream, XPURT_ERROR_DEVICE_LOST, "device %u is lost", stream->device);
+    dependents_fail(stream);
+    if (!atomic_load(&stream->device_lost))
+        return;
+    for (uint64_t i = from < stream->freed ? stream->freed : from; i < head; i++)
+        if (marker_at(stream, i)->slot)
+            gpu_slot_release(marker_at(stream, i)->slot);
 }
 
 void stream_noticed(struct stream *stream)
@@ -706,7 +858,7 @@ void stream_watched(struct stream *stream)
     (void)atomic_load(&stream->done);
 }
 
-struct stream *stream_new(struct session *session, uint32_t index, uint32_t device)
+struct stream *stream_new(struct session *session, uint32_t index, uint32_t device, bool external)
 {
     struct board_timeline *timeline = &session->board->progress->timelines[index];
     uint64_t base = session->board->progress->header.base;
@@ -721,20 +873,24 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
     stream->slot = session->board->slot;
     stream->index = index;
     stream->device = device;
+    stream->external = external;
     stream->queue_tail = &stream->queue;
     stream->accepted = atomic_load_explicit(&timeline->last, memory_order_relaxed);
     if (stream->accepted < base)
         stream->accepted = base;
     stream->submitted = stream->accepted;
+    stream->lost_from = MARKER_NONE;
 
     /* Points of the last stream here are over: reached first, then no error any more. */
     timeline_publish(timeline, stream->accepted);
     atomic_store_explicit(&timeline->status, XPURT_SUCCESS, memory_order_release);
     atomic_store_explicit(&timeline->device, device, memory_order_relaxed);
+    atomic_store_explicit(&timeline->external, external, memory_order_relaxed);
     atomic_store_explicit(&timeline->state, TIMELINE_LIVE, memory_order_release);
     session->streams[index] = stream;
     if (session->watches[index])
         stream_watched(stream);         /* they were here before the stream */
+    DL_APPEND2(session->runtime->streams, stream, prev_stream, next_stream);
     session->n_streams++;
     session->runtime->counters.streams++;
     return stream;
@@ -753,7 +909,8 @@ void stream_start(struct stream *stream, int priority)
     }
     result = user_context(user, &context);
     if (!result)
-        result = gpu_list_new(context, stream->device, priority, &stream->list);
+        result = stream->external ? gpu_list_new_external(context, stream->device, &stream->list) :
+                                    gpu_list_new(context, stream->device, priority, &stream->list);
     if (result) {
         user_discharge(user, CHARGE_STREAMS, 1);
         stream_fail(stream, result, "cannot create a stream: %s", gpu_error());

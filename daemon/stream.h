@@ -38,9 +38,12 @@ struct work {
             uint64_t value;
             struct board *stamp_board;  /* also in holds[0]; NULL: no time stamp */
             uint32_t stamp_cell;
+            struct gpu_slot *slot; /* also in holds[1]; of an external stream, which signals it */
         } record;
         struct {
             uint64_t point;
+            struct gpu_slot *slot;      /* also in holds[0]; an external stream waits for it */
+            bool promise;               /* and we signal it */
         } wait;
         struct {
             void *to;
@@ -69,7 +72,8 @@ static inline bool cause_seen(const struct cause *cause)
 }
 
 struct marker {
-    struct gpu_slot *slot;
+    struct gpu_slot *slot;    /* NULL: done with its cause */
+    struct gpu_slot *promise; /* to be signalled when the cause is seen; held by the stream */
     struct cause cause;
     uint64_t value;                     /* to publish; 0: nothing, only gives back */
     uint64_t holds_end;                 /* what was held before this marker goes back with it */
@@ -91,14 +95,16 @@ struct stream {
     uint32_t slot;                      /* of the session's boards */
     uint32_t index;
     uint32_t device;
-    uint64_t accepted;                  /* value of the last Record received */
-    uint64_t submitted;                 /* value of the last one that is on the GPU or done */
-    bool work;                          /* commands on the GPU behind the last marker */
-    struct cause cause;                 /* a wait on the GPU behind the last marker */
-    bool wake;                          /* published since the last wake */
-    bool failed;                        /* later commands are dropped */
-    bool closing;                       /* the client has destroyed it: no more commands */
-    bool destroyed;                     /* it got there: free it when it is drained */
+    uint64_t accepted;  /* value of the last Record received */
+    uint64_t submitted; /* value of the last one that is on the GPU or done */
+    bool external;      /* runs in the client's context: it puts on what we are told */
+    unsigned waits;     /* external: since the last record; each holds a slot */
+    bool work;          /* commands on the GPU behind the last marker */
+    struct cause cause; /* a wait on the GPU behind the last marker */
+    bool wake;          /* published since the last wake */
+    bool failed;        /* later commands are dropped */
+    bool closing;       /* the client has destroyed it: no more commands */
+    bool destroyed;     /* it got there: free it when it is drained */
 
     struct work *queue, **queue_tail;   /* commands that cannot go to the GPU yet */
     enum blocked blocked;
@@ -108,12 +114,15 @@ struct stream {
 
     struct resource **holds;            /* ring: what unfinished commands use */
     uint64_t holds_begin, holds_end, holds_size;
+    uint64_t holds_covered;             /* external: by records */
 
     struct marker *markers;             /* ring; made at the first push */
     _Atomic uint64_t head;
     _Atomic uint64_t done;
     uint64_t freed;
 
+    struct stream *prev_stream,
+        *next_stream;                   /* all streams that exist, those of the dead included */
     struct stream *next_touched;
     struct stream *next_resumed;
     bool touched;
@@ -124,9 +133,11 @@ struct stream {
     struct stream *next_noticed;
     _Atomic bool watched;
     _Atomic bool notify;                /* the loop wants to know when markers go on */
-    _Atomic bool lost;                  /* the device went away under us, or under a cause of ours:
-                                           nothing is published any more */
+    _Atomic bool device_lost;           /* seen by the reaper */
+    _Atomic uint64_t lost_from;         /* markers from here on are never published: the device went
+                                           away under them, or under their cause */
     bool noticed;
+    bool lost_told;                     /* those who depend on them have failed */
 };
 
 /* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */
@@ -136,8 +147,24 @@ enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t
 /* Why a point that is LOST will not be reached, as those who wait for it are told. */
 xpurt_result point_error(struct runtime *runtime, uint64_t point);
 
+#define MARKER_NONE UINT64_MAX
+
+/* Markers from @p position on are lost. Loop and reaper; the lowest counts. */
+static inline void marker_lose(struct stream *stream, uint64_t position)
+{
+    uint64_t from = atomic_load(&stream->lost_from);
+
+    while (position < from && !atomic_compare_exchange_weak(&stream->lost_from, &from, position))
+        ;
+}
+
+static inline bool stream_lost(const struct stream *stream)
+{
+    return atomic_load(&stream->lost_from) != MARKER_NONE;
+}
+
 /* A stream without a queue on the GPU yet; the timeline of @p index is FREE. NULL: no memory. */
-struct stream *stream_new(struct session *session, uint32_t index, uint32_t device);
+struct stream *stream_new(struct session *session, uint32_t index, uint32_t device, bool external);
 
 /* Give it its queue. Where that fails the stream exists all the same, failed, so that those who wait
  * for its records are told. */

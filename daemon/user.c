@@ -24,6 +24,7 @@ static const struct {
     [CHARGE_WATCHES] = { "watches", offsetof(struct limits, user_watches) },
     [CHARGE_ALLOCATIONS] = { "allocations", offsetof(struct limits, user_allocations) },
     [CHARGE_SEGMENTS] = { "segments", offsetof(struct limits, user_segments) },
+    [CHARGE_NATIVE_SLOTS] = { "native-slots", offsetof(struct limits, user_native_slots) },
     [CHARGE_MEMORY] = { "memory", offsetof(struct limits, user_memory) },
     [CHARGE_HOST_MEMORY] = { "host-memory", offsetof(struct limits, user_host_memory) },
 };

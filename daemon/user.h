@@ -22,6 +22,7 @@ enum charge {
     CHARGE_WATCHES,
     CHARGE_ALLOCATIONS,
     CHARGE_SEGMENTS,
+    CHARGE_NATIVE_SLOTS,
     CHARGE_MEMORY,                      /* bytes on devices */
     CHARGE_HOST_MEMORY,                 /* bytes pinned */
     CHARGE_COUNT,
@@ -37,6 +38,8 @@ struct user {
     struct gpu *gpu;                    /* borrowed: outlives us */
     struct gpu_context *context;        /* made when first needed, see user_context() */
     void *allocations;                  /* of all its sessions: a search tree of memory.c */
+    struct native *natives;             /* of its sessions: a list of native.c */
+    bool natives_dirty;
     uint64_t charged[CHARGE_COUNT];
 };
 

@@ -106,9 +106,11 @@ struct board_timeline {
     _Atomic uint32_t status;            /* an xpurt_result; not 0: later values never come */
     _Atomic uint32_t state;             /* enum timeline_state */
     _Atomic uint32_t device;
-    _Atomic uint64_t last;              /* while FREE: the highest value ever used here; a new
-                                           stream begins behind it (and behind `base`) */
-    uint64_t reserved[4];
+    _Atomic uint64_t last;     /* while FREE: the highest value ever used here; a new
+                                  stream begins behind it (and behind `base`) */
+    _Atomic uint32_t external; /* its points have slots on the native board, see native.h */
+    uint32_t reserved_word;
+    uint64_t reserved[3];
 };
 
 /* When a timing event was reached; valid for the event's point only if `point` equals it before
