@@ -247,7 +247,7 @@ static xpurt_result companion_need(xpurt_stream *stream, struct companion **ret_
         e = companion_new(stream, &companion);
         if (e < 0)
             return system_error("a thread for the stream cannot be made", e);
-        r = timeline_open(companion->device, 0, &companion->point);
+        r = timeline_open(companion->device, 0, false, &companion->point);
         if (r == XPURT_SUCCESS)
             r = timeline_confirm(companion->point, companion->device);
         companion->ready = r == XPURT_SUCCESS;

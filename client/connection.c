@@ -48,6 +48,7 @@ static struct {
     uint32_t batches;                   /* open scopes */
     bool reading;                       /* a thread sleeps on the socket for all others */
     struct waiter *waiters;
+    void (*on_lost)(void);
     char lost_text[256];
     xpurt_result said;                  /* code of the daemon's last words to us as a whole */
     char *stream_texts[BOARD_TIMELINES];
@@ -125,6 +126,13 @@ static void lose(const char *why)
     set_used(0);
     deferred_drop();
     set_state(CONNECTION_LOST);
+    if (connection.on_lost)
+        connection.on_lost();
+}
+
+void connection_on_lost(void (*lost)(void))
+{
+    connection.on_lost = lost;
 }
 
 xpurt_result connection_refusal(void)

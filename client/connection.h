@@ -50,6 +50,9 @@ void connection_changed(void);
 /* Wait for a condition of one's own. */
 void connection_await(pthread_cond_t *condition);
 
+/* Call @p lost when the connection is lost; with the lock held. */
+void connection_on_lost(void (*lost)(void));
+
 /* ---- the state; any thread ------------------------------------------------------------------- */
 
 enum connection_state connection_state(void);

@@ -7,6 +7,7 @@
  */
 #include "client/device.h"
 
+#include "client/private.h"
 #include "client/result.h"
 #include "client/session.h"
 
@@ -24,6 +25,9 @@ struct device {
 
 static struct device *devices;
 static uint32_t n_devices;
+static unsigned char (*uuids)[16];      /* of all devices, in order */
+static unsigned char driver_uuid[16];
+static uint32_t driver_number;
 static _Thread_local int current;
 
 static void text_copy(char *to, size_t size, const char *from)
@@ -65,19 +69,40 @@ static void device_read(struct device *device, const Xpurt__Device *message)
 int devices_begin(const Xpurt__Welcome *welcome)
 {
     struct device *list;
+    unsigned char(*ids)[16];
 
     if (welcome->n_devices > XPURT_DEVICES_MAX)
         return -EPROTO;
     list = calloc(welcome->n_devices + 1, sizeof(*list));
-    if (!list)
+    ids = calloc(welcome->n_devices + 1, sizeof(*ids));
+    if (!list || !ids) {
+        free(list);
+        free(ids);
         return -ENOMEM;
-    for (size_t i = 0; i < welcome->n_devices; i++)
+    }
+    for (size_t i = 0; i < welcome->n_devices; i++) {
         device_read(&list[i], welcome->devices[i]);
+        memcpy(ids[i], list[i].properties.uuid, sizeof(ids[i]));
+    }
+    if (welcome->n_devices && welcome->devices[0]->driver_uuid.len == sizeof(driver_uuid)) {
+        memcpy(driver_uuid, welcome->devices[0]->driver_uuid.data, sizeof(driver_uuid));
+        driver_number = welcome->devices[0]->driver_number;
+    }
 
     free(devices);
+    free(uuids);
+    uuids = ids;
     devices = list;
     n_devices = (uint32_t)welcome->n_devices;
     return 0;
+}
+
+void device_identity(struct xpurtp_identity *ret_identity)
+{
+    memcpy(ret_identity->driver_uuid, driver_uuid, sizeof(driver_uuid));
+    ret_identity->driver_number = driver_number;
+    ret_identity->device_count = (int)n_devices;
+    ret_identity->device_uuids = uuids;
 }
 
 int device_choose(int device)

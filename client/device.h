@@ -6,11 +6,16 @@
 
 #include <xpurt/base.h>
 
+struct xpurtp_identity;
+
 /* Take over the devices of a Welcome. 0 or -errno. The lock is held. */
 int devices_begin(const Xpurt__Welcome *welcome);
 
 /* As session_enter(), where @p device exists. */
 xpurt_result device_enter(int device);
+
+/* What driver and devices the daemon has. The lock is held. */
+void device_identity(struct xpurtp_identity *ret_identity);
 
 /* This session has a stream or memory on @p device. The lock is held. */
 void device_use(uint32_t device);

@@ -16,6 +16,7 @@
 #include "client/device.h"
 #include "client/event.h"
 #include "client/host.h"
+#include "client/native.h"
 #include "client/result.h"
 #include "client/staging.h"
 #include "client/standing.h"
@@ -159,6 +160,7 @@ static void board_release(uint32_t slot)
 
 void session_release_dead(void)
 {
+    native_release_dead();
     for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
         if (arena_slots[slot].leased && !arena_slots[slot].opened && slot != session.slot &&
             arena_dead(slot))
@@ -257,6 +259,7 @@ static void session_finish(enum session_end why)
     session.epoch++;
     companions_end();
     streams_end(why);
+    native_end(why);
     standing_end();
     staging_end();
     host_end(why);

@@ -231,6 +231,9 @@ xpurt_result xpurt_stream_get_native_handle(xpurt_stream *stream, void **ret_han
         return r;
     if (!ret_handle)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the handle");
+    *ret_handle = stream_native(stream);
+    if (*ret_handle)
+        return XPURT_SUCCESS;
     return error_set(XPURT_ERROR_UNSUPPORTED,
                      "the stream's command list is in xpurtd: this process has no handle of it");
 }

@@ -13,6 +13,7 @@
 #include "client/companion.h"
 #include "client/device.h"
 #include "client/event.h"
+#include "client/external.h"
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/session.h"
@@ -25,6 +26,7 @@
 #define STREAMS_MAX 65536u              /* streams of before a fork or reset included */
 #define DRAIN_TRIES 5000u               /* of a millisecond, when every timeline is in use */
 #define DRAIN_SLICE_NS 1000000u
+#define PUBLISH_NS 50000000u            /* the daemon sees what is done on a list within that */
 
 struct xpurt_stream {
     struct pool_object object;
@@ -36,6 +38,7 @@ struct xpurt_stream {
     _Atomic uint64_t point;             /* of the last record; the stream's beginning before it */
     _Atomic bool dirty;                 /* commands were sent since */
     bool recorded;
+    struct external *external;          /* NULL: the daemon runs it */
 };
 
 /* A timeline whose stream was destroyed; free again when the point is reached. */
@@ -94,6 +97,11 @@ uint32_t stream_device(const xpurt_stream *stream)
     return stream->device;
 }
 
+void *stream_native(const xpurt_stream *stream)
+{
+    return stream->external ? stream->external->native : NULL;
+}
+
 uint64_t stream_id(const xpurt_stream *stream)
 {
     return stream->id;
@@ -111,16 +119,27 @@ xpurt_stream *stream_find(uint64_t id)
 
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
 {
+    if (stream->external)
+        return error_set(XPURT_ERROR_UNSUPPORTED,
+                         "the stream is external: put this on its command list yourself");
     atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
     return connection_command(command);
 }
 
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
 {
-    uint64_t point = atomic_load_explicit(&stream->point, memory_order_relaxed) + 1;
+    struct native_use use;
+    uint64_t point;
     xpurt_result r;
 
-    r = connection_record(stream->index, point_value(point), stamp);
+    if (stream->external) {
+        r = native_claim(&use);         /* the lock is free meanwhile */
+        if (r)
+            return r;
+    }
+    point = atomic_load_explicit(&stream->point, memory_order_relaxed) + 1;
+    r = stream->external ? external_record(stream->external, &use, point, stamp) :
+                           connection_record(stream->index, point_value(point), stamp);
     if (r)
         return r;
 
@@ -131,9 +150,15 @@ xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_p
     return XPURT_SUCCESS;
 }
 
+/* Whether there may be commands that its point does not cover. */
+static bool stream_dirty(xpurt_stream *stream)
+{
+    return stream->external || atomic_load_explicit(&stream->dirty, memory_order_acquire);
+}
+
 xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point)
 {
-    if (atomic_load_explicit(&stream->dirty, memory_order_acquire))
+    if (stream_dirty(stream))
         return stream_record(stream, 0, ret_point);
     *ret_point = atomic_load_explicit(&stream->point, memory_order_acquire);
     return XPURT_SUCCESS;
@@ -147,7 +172,7 @@ static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
     r = stream_check(stream);
     if (r)
         return r;
-    if (!atomic_load_explicit(&stream->dirty, memory_order_acquire) &&
+    if (!stream_dirty(stream) &&
         !atomic_load_explicit(&connection_collected, memory_order_relaxed)) {
         *ret_point = atomic_load_explicit(&stream->point, memory_order_acquire);
         return XPURT_SUCCESS;
@@ -265,7 +290,7 @@ static uint64_t timeline_begin(uint32_t index)
     return last > board->header.base ? last : board->header.base;
 }
 
-xpurt_result timeline_open(uint32_t device, int priority, uint64_t *ret_point)
+xpurt_result timeline_open(uint32_t device, int priority, bool external, uint64_t *ret_point)
 {
     Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
     uint32_t index = 0;
@@ -282,6 +307,7 @@ xpurt_result timeline_open(uint32_t device, int priority, uint64_t *ret_point)
     create.stream = index;
     create.device = device;
     create.priority = priority;
+    create.external = external;
     r = connection_command(&(Xpurt__Command){ COMMAND(STREAM_CREATE), .stream_create = &create });
     if (r == XPURT_SUCCESS && failed)
         r = status_await_clear();
@@ -314,8 +340,8 @@ void timeline_close(uint64_t point, uint32_t device)
     timelines.draining[timelines.n_draining++] = (struct draining){ point, device };
 }
 
-xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
-                        xpurt_stream **ret_stream)
+static xpurt_result make(uint32_t device, int priority, enum stream_kind kind,
+                         struct external *external, xpurt_stream **ret_stream)
 {
     xpurt_stream *stream;
     uint64_t point = 0;
@@ -325,7 +351,7 @@ xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
     if (!stream)
         return error_set(XPURT_ERROR_OUT_OF_HOST_MEMORY, "there is no room for another stream");
     stream->epoch = 0;                  /* nobody's until it is whole */
-    r = timeline_open(device, priority, &point);
+    r = timeline_open(device, priority, external != NULL, &point);
     if (r) {
         pool_give(&streams, &stream->object);
         return r;
@@ -339,12 +365,25 @@ xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
                      0 :
                      stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
     stream->recorded = false;
+    stream->external = external;
     atomic_store(&stream->point, point);
     atomic_store(&stream->dirty, false);
     timelines.live[stream->index] = stream;
     device_use(device);
     *ret_stream = stream;
     return XPURT_SUCCESS;
+}
+
+xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
+                        xpurt_stream **ret_stream)
+{
+    return make(device, priority, kind, NULL, ret_stream);
+}
+
+xpurt_result stream_new_external(uint32_t device, struct external *external,
+                                 xpurt_stream **ret_stream)
+{
+    return make(device, 0, STREAM_EXTERNAL, external, ret_stream);
 }
 
 int stream_clamp_priority(int priority)
@@ -401,7 +440,7 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
         return XPURT_SUCCESS;
     if (pool_mark_of(&streams, stream) == POOL_FREE)
         return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live stream", (void *)stream);
-    if (stream_id_kind(stream->id) != STREAM_OWN)
+    if (stream_id_kind(stream->id) < STREAM_OWN)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT,
                          "the stream is the library's own, %s: it "
                          "cannot be destroyed",
@@ -413,6 +452,7 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
         if (connection_state() == CONNECTION_READY)
             stream_end(stream);
     }
+    external_free(stream->external);
     pool_give(&streams, &stream->object);
     connection_unlock();
     return XPURT_SUCCESS;
@@ -457,15 +497,34 @@ static xpurt_result stream_status(uint64_t point)
     return (xpurt_result)status;
 }
 
+/* The caller's own list may be done before the daemon has looked. */
+static bool list_done(xpurt_stream *stream, uint64_t point)
+{
+    bool done;
+
+    connection_lock();
+    done = external_done(stream->external, point);
+    connection_unlock();
+    return done;
+}
+
 xpurt_result xpurt_stream_query(xpurt_stream *stream)
 {
     uint64_t point;
     xpurt_result r;
 
-    r = stream_settle(stream, &point);
+    r = stream_check(stream);
+    if (r)
+        return r;
+    /* Each look at an external stream puts a record on its list: not while the last one runs. */
+    point = atomic_load_explicit(&stream->point, memory_order_acquire);
+    if (!stream->external || arena_reached(point))
+        r = stream_settle(stream, &point);
     if (r == XPURT_SUCCESS)
         r = point_poll(point);
-    return r ? r : stream_status(point);
+    if (r == XPURT_NOT_READY && stream->external && list_done(stream, point))
+        r = point_wait(point, false, PUBLISH_NS);
+    return r == XPURT_TIMEOUT ? XPURT_NOT_READY : r ? r : stream_status(point);
 }
 
 xpurt_result xpurt_stream_synchronize_for(xpurt_stream *stream, uint64_t timeout_ns)
@@ -559,6 +618,15 @@ xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
     if (r != XPURT_NOT_READY && r != ARENA_UNMAPPED)
         return point_error(point, r);
 
+    if (stream->external && external_should_record(stream->external)) {
+        uint64_t covered;
+
+        r = stream_record(stream, 0, &covered);
+        if (r)
+            return r;
+    }
+    if (stream->external)
+        return external_wait(stream->external, stream->index, point);
     atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
     return connection_wait(stream->index, point);
 }

@@ -6,11 +6,14 @@
 
 #include <xpurt/stream.h>
 
+struct external;
+
 /* Whose a stream is. The library's own streams live as long as the session. */
 enum stream_kind {
     STREAM_DEFAULT = 0,                 /* of its device; its id is 0 */
     STREAM_POOL = 1,
     STREAM_OWN = 2,                     /* the user's, and his to destroy */
+    STREAM_EXTERNAL = 3,                /* likewise; a command list of his own context */
 };
 
 /* An id: serial number, place among the streams, kind; never negative as a signed number. */
@@ -44,12 +47,19 @@ xpurt_result stream_enter(xpurt_stream *stream);
 xpurt_result stream_new(uint32_t device, int priority, enum stream_kind kind,
                         xpurt_stream **ret_stream);
 
+/* One that is @p external, which it owns from then on. */
+xpurt_result stream_new_external(uint32_t device, struct external *external,
+                                 xpurt_stream **ret_stream);
+
 /* The stream of this session with that id, other than a default one; NULL when there is none. */
 xpurt_stream *stream_find(uint64_t id);
 
 uint64_t stream_id(const xpurt_stream *stream);
 uint32_t stream_index(const xpurt_stream *stream);
 uint32_t stream_device(const xpurt_stream *stream);
+
+/* The command list of an external stream; NULL: it is in the daemon. */
+void *stream_native(const xpurt_stream *stream);
 
 /* Send a command of the stream that is neither Record nor StreamDestroy. */
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command);
@@ -72,7 +82,7 @@ xpurt_result stream_wait(xpurt_stream *stream, uint64_t point);
 
 /* A stream in the daemon that is no object here: *ret_point is its beginning. The lock is free
  * meanwhile. */
-xpurt_result timeline_open(uint32_t device, int priority, uint64_t *ret_point);
+xpurt_result timeline_open(uint32_t device, int priority, bool external, uint64_t *ret_point);
 
 /* Whether the daemon could make it; asks. Closes it when not. The lock is free meanwhile. */
 xpurt_result timeline_confirm(uint64_t point, uint32_t device);

@@ -113,7 +113,7 @@ XPURT_API xpurt_result xpurt_stream_from_id(uint64_t id, int device, xpurt_strea
 
 /**
  * The Level Zero command list of a stream, as ze_command_list_handle_t.
- * @return XPURT_ERROR_UNSUPPORTED for streams whose command list is in the daemon;
+ * @return XPURT_SUCCESS for external streams (ze.h); XPURT_ERROR_UNSUPPORTED for streams whose command list is in the daemon;
  *         XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT
  */
 XPURT_API xpurt_result xpurt_stream_get_native_handle(xpurt_stream *stream, void **ret_handle);
