@@ -13,9 +13,12 @@
  * Small tokens are copied at once, large ones (--bytes) run on the device's threads, so that streams
  * really wait for each other there.
  *
- *      ring [--processes P] [--rounds R] [--bytes B] [--kill N] [--seed S]
+ * The last --external N processes use command lists of their own Level Zero contexts.
+ *
+ *      ring [--processes P] [--rounds R] [--bytes B] [--external N] [--kill N] [--seed S]
  */
 #include "tests/support/daemon.h"
+#include "tests/support/native.h"
 #include "tests/support/peer.h"
 
 #include <xpurt/xpurt.h>
@@ -45,6 +48,8 @@ struct control {
 struct worker {
     struct control *control;
     unsigned index, processes;
+    bool external;
+    xpurt_ze_list list;                 /* external: what the stream is */
     uint64_t rounds;
     size_t words;                       /* of the token, all the same number */
     xpurt_stream *stream;
@@ -76,13 +81,26 @@ static bool await_word(const struct worker *worker, _Atomic uint64_t *word, uint
     return true;
 }
 
+static void worker_open_list(struct worker *worker)
+{
+    struct test_native native;
+
+    test_native_open(&native);
+    worker->list = test_native_list(&native, 0);
+    test_ok(xpurt_stream_from_ze_list(&worker->list, &worker->stream));
+}
+
 static void worker_open(struct worker *worker)
 {
     struct control *control = worker->control;
     unsigned before = (worker->index + worker->processes - 1) % worker->processes;
     size_t token = worker->words * sizeof(uint64_t), size = worker->rounds * token;
+    xpurt_stream *filler;
 
-    test_ok(xpurt_stream_create(&worker->stream));
+    if (worker->external)
+        worker_open_list(worker);
+    else
+        test_ok(xpurt_stream_create(&worker->stream));
     test_ok(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &worker->own));
     test_ok(xpurt_host_malloc((void **)&worker->values, size));
     test_ok(xpurt_host_malloc((void **)&worker->history, size));
@@ -92,8 +110,9 @@ static void worker_open(struct worker *worker)
     test_ok(xpurt_event_get_ipc_handle(worker->own, &control->events[worker->index]));
     if (worker->index == 0) {
         test_ok(xpurt_malloc(&worker->token, token));
-        test_ok(xpurt_memset_async(worker->token, 0, token, worker->stream));
-        test_ok(xpurt_stream_synchronize(worker->stream));
+        test_ok(xpurt_stream_get_default(0, &filler));
+        test_ok(xpurt_memset_async(worker->token, 0, token, filler));
+        test_ok(xpurt_stream_synchronize(filler));
         test_ok(xpurt_mem_get_ipc_handle(worker->token, &control->token));
     }
     atomic_fetch_add(&control->ready, 1);
@@ -105,6 +124,17 @@ static void worker_open(struct worker *worker)
     if (worker->index)
         test_ok(xpurt_mem_open_ipc_handle(&control->token, &worker->token));
     test_ok(xpurt_event_open_ipc_handle(&control->events[before], &worker->neighbour));
+    if (worker->external)
+        test_ok(xpurt_mem_get_ze_pointer(worker->token, &worker->list.context, worker->list.device,
+                                         &worker->token));
+}
+
+static xpurt_result worker_copy(struct worker *worker, void *to, const void *from, size_t size)
+{
+    if (!worker->external)
+        return xpurt_memcpy_async(to, from, size, worker->stream);
+    test_native_copy(&worker->list, to, from, size);
+    return XPURT_SUCCESS;
 }
 
 /* One round, submitted only. False: somebody was killed. */
@@ -119,8 +149,8 @@ static bool worker_round(struct worker *worker, uint64_t round)
     if (!await_word(worker, &worker->control->submitted[before], due))
         return false;
     if (xpurt_stream_wait_event(worker->stream, worker->neighbour) ||
-        xpurt_memcpy_async(history, worker->token, size, worker->stream) ||
-        xpurt_memcpy_async(worker->token, values, size, worker->stream) ||
+        worker_copy(worker, history, worker->token, size) ||
+        worker_copy(worker, worker->token, values, size) ||
         xpurt_event_record(worker->own, worker->stream)) {
         test_require(given_up(worker), "round %lu: %s", (unsigned long)round, xpurt_last_error());
         return false;
@@ -163,7 +193,7 @@ static void worker_run(struct worker *worker)
 /* ---- the parent ------------------------------------------------------------------------------- */
 
 struct options {
-    unsigned processes;
+    unsigned processes, externals;
     uint64_t rounds;
     size_t words;
     unsigned kills;
@@ -182,7 +212,8 @@ static struct control *control_map(void)
 static void await_baseline(void)
 {
     static const char *const names[] = { "user-streams",     "handles",       "user-leases",
-                                         "user-allocations", "user-segments", "user-exports" };
+                                         "user-allocations", "user-segments", "user-exports",
+                                         "user-native-slots" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         for (int tries = 0; test_daemon_counter(names[i]); tries++) {
@@ -207,6 +238,7 @@ static void run(const struct options *options, bool with_kill)
         if (pids[i] == 0) {
             struct worker worker = { .control = control,
                                      .index = i,
+                                     .external = i + options->externals >= options->processes,
                                      .processes = options->processes,
                                      .rounds = options->rounds,
                                      .words = options->words };
@@ -233,9 +265,13 @@ static void run(const struct options *options, bool with_kill)
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
-        { "processes", required_argument, NULL, 'p' }, { "rounds", required_argument, NULL, 'r' },
-        { "bytes", required_argument, NULL, 'b' },     { "kill", required_argument, NULL, 'k' },
-        { "seed", required_argument, NULL, 's' },      { NULL, 0, NULL, 0 },
+        { "processes", required_argument, NULL, 'p' },
+        { "rounds", required_argument, NULL, 'r' },
+        { "bytes", required_argument, NULL, 'b' },
+        { "external", required_argument, NULL, 'e' },
+        { "kill", required_argument, NULL, 'k' },
+        { "seed", required_argument, NULL, 's' },
+        { NULL, 0, NULL, 0 },
     };
     struct options options = {
         .processes = 3, .rounds = 20000, .words = 1, .seed = (unsigned)time(NULL)
@@ -252,6 +288,8 @@ int main(int argc, char **argv)
             options.rounds = value;
         else if (c == 'b' && value >= 8)
             options.words = value / 8;
+        else if (c == 'e')
+            options.externals = (unsigned)value;
         else if (c == 'k')
             options.kills = (unsigned)value;
         else if (c == 's')
