@@ -522,6 +522,8 @@ static bool run(struct stream *stream, struct work *work)
 
     if (markers_full(stream)) {
         markers_reclaim(stream);
+        if (stream->failed && !stream->external) /* we found out just now */
+            return true;
         if (markers_full(stream)) {
             block_full(stream);
             return false;
@@ -808,7 +810,8 @@ static void dependents_fail(struct stream *stream)
         uint64_t position =
             other == stream ? MARKER_NONE : caused_by(other, stream->timeline, value);
 
-        if (position == MARKER_NONE)
+        /* Streams may wait for each other: told once is enough. */
+        if (position >= atomic_load(&other->lost_from))
             continue;
         marker_lose(other, position);
         other->lost_told = false;

@@ -3,12 +3,13 @@
  *
  * Each round every process waits on its stream for its neighbour's event, copies the token out into
  * its history, writes its own number into the token, and records its event. No host waits for the
- * GPU within the run; hosts only wait until the neighbour has *submitted* its round. Afterwards the
+ * GPU within the run; hosts only wait until the neighbour has *recorded* its round. Afterwards the
  * history of every process must be exact: a wait that came too early, a record that was published
  * too early or a command that ran twice shows as a wrong number.
  *
- * With --kill N the same runs N times and a random process is killed at a random moment; the others
- * must end, and the daemon must be back at its baseline.
+ * With --kill N the same runs N times and a random process is killed at a random moment; each of the
+ * others must be told PEER_LOST, half of them within 100 ms, and the daemon must be back at its
+ * baseline.
  *
  * Small tokens are copied at once, large ones (--bytes) run on the device's threads, so that streams
  * really wait for each other there.
@@ -36,11 +37,14 @@
 
 #define PROCESSES_MAX 16
 
-/* Shared by all processes of one run; says only what was submitted, never what is done. */
+#define KILLED_MS 100.0                 /* until the others know */
+
+/* Shared by all processes of one run; says nothing of the rounds. */
 struct control {
-    _Atomic uint32_t ready;             /* processes that have exported */
-    _Atomic uint32_t dead;              /* somebody was killed: give up */
-    _Atomic uint64_t submitted[PROCESSES_MAX];
+    _Atomic uint32_t ready;                  /* processes that have exported */
+    _Atomic uint32_t going;                  /* ... and opened all that they need */
+    _Atomic uint64_t killed_ns;              /* when somebody was killed; 0: nobody */
+    _Atomic uint64_t told_ns[PROCESSES_MAX]; /* when each was told PEER_LOST */
     xpurt_event_handle events[PROCESSES_MAX];
     xpurt_mem_handle token;
 };
@@ -64,21 +68,44 @@ static uint64_t number(const struct worker *worker, uint64_t round, unsigned ind
     return round * worker->processes + index + 1;
 }
 
-static bool given_up(const struct worker *worker)
+static uint64_t now_ns(void)
 {
-    return atomic_load(&worker->control->dead);
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Until @p word is @p least; false when somebody was killed meanwhile. */
-static bool await_word(const struct worker *worker, _Atomic uint64_t *word, uint64_t least)
+/* A call that failed: that is right only when somebody was killed, and it says so. */
+static bool told(const struct worker *worker, xpurt_result result, const char *what)
 {
-    for (unsigned spins = 0; atomic_load(word) < least; spins++) {
-        if (given_up(worker))
-            return false;
+    if (result == XPURT_SUCCESS)
+        return false;
+    test_require(result == XPURT_ERROR_PEER_LOST && atomic_load(&worker->control->killed_ns),
+                 "%s: %s", what, xpurt_last_error());
+    atomic_store(&worker->control->told_ns[worker->index], now_ns());
+    /* Those who wait for us are to know as well: what a failed stream records is lost. */
+    (void)xpurt_event_record(worker->own, worker->stream);
+    return true;
+}
+
+/* Until the neighbour has recorded @p least times; false: it will not. */
+static bool await_record(const struct worker *worker, uint32_t least)
+{
+    uint32_t generation;
+    xpurt_result result;
+
+    for (unsigned spins = 0; spins < 200; spins++) {
+        test_ok(xpurt_event_get_generation(worker->neighbour, &generation));
+        if (generation >= least)
+            return true;
         if (spins > 100)
             usleep(20);
     }
-    return true;
+    do {
+        result = xpurt_event_wait_generation(worker->neighbour, least, 10000000);
+    } while (result == XPURT_TIMEOUT);
+    return !told(worker, result, "waiting for a record");
 }
 
 static void worker_open_list(struct worker *worker)
@@ -116,10 +143,8 @@ static void worker_open(struct worker *worker)
         test_ok(xpurt_mem_get_ipc_handle(worker->token, &control->token));
     }
     atomic_fetch_add(&control->ready, 1);
-    while (atomic_load(&control->ready) < worker->processes && !given_up(worker))
+    while (atomic_load(&control->ready) < worker->processes)
         usleep(100);
-    if (given_up(worker))
-        exit(0);
 
     if (worker->index)
         test_ok(xpurt_mem_open_ipc_handle(&control->token, &worker->token));
@@ -127,6 +152,9 @@ static void worker_open(struct worker *worker)
     if (worker->external)
         test_ok(xpurt_mem_get_ze_pointer(worker->token, &worker->list.context, worker->list.device,
                                          &worker->token));
+    atomic_fetch_add(&control->going, 1);
+    while (atomic_load(&control->going) < worker->processes)
+        usleep(100);
 }
 
 static xpurt_result worker_copy(struct worker *worker, void *to, const void *from, size_t size)
@@ -140,23 +168,16 @@ static xpurt_result worker_copy(struct worker *worker, void *to, const void *fro
 /* One round, submitted only. False: somebody was killed. */
 static bool worker_round(struct worker *worker, uint64_t round)
 {
-    unsigned before = (worker->index + worker->processes - 1) % worker->processes;
     uint64_t due = worker->index ? round + 1 : round; /* the first one begins the round */
     uint64_t *history = worker->history + round * worker->words;
     uint64_t *values = worker->values + round * worker->words;
     size_t size = worker->words * sizeof(uint64_t);
 
-    if (!await_word(worker, &worker->control->submitted[before], due))
-        return false;
-    if (xpurt_stream_wait_event(worker->stream, worker->neighbour) ||
-        worker_copy(worker, history, worker->token, size) ||
-        worker_copy(worker, worker->token, values, size) ||
-        xpurt_event_record(worker->own, worker->stream)) {
-        test_require(given_up(worker), "round %lu: %s", (unsigned long)round, xpurt_last_error());
-        return false;
-    }
-    atomic_store(&worker->control->submitted[worker->index], round + 1);
-    return true;
+    return await_record(worker, (uint32_t)due) &&
+           !told(worker, xpurt_stream_wait_event(worker->stream, worker->neighbour), "waiting") &&
+           !told(worker, worker_copy(worker, history, worker->token, size), "copying out") &&
+           !told(worker, worker_copy(worker, worker->token, values, size), "copying in") &&
+           !told(worker, xpurt_event_record(worker->own, worker->stream), "recording");
 }
 
 static void worker_check(const struct worker *worker)
@@ -179,13 +200,9 @@ static void worker_run(struct worker *worker)
     worker_open(worker);
     while (round < worker->rounds && worker_round(worker, round))
         round++;
-    if (round == worker->rounds) {
-        xpurt_result result = xpurt_stream_synchronize(worker->stream);
-
-        test_require(!result || given_up(worker), "%s", xpurt_last_error());
-        if (!result)
-            worker_check(worker);
-    }
+    if (round == worker->rounds &&
+        !told(worker, xpurt_stream_synchronize(worker->stream), "synchronizing"))
+        worker_check(worker);
     /* Leave without tidying up: the daemon must not need it. */
     _exit(0);
 }
@@ -226,6 +243,53 @@ static void await_baseline(void)
     }
 }
 
+static struct {
+    double *milliseconds;
+    unsigned count;
+} delays;
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+
+    return (left > right) - (left < right);
+}
+
+static void delays_collect(const struct options *options, const struct control *control, int victim)
+{
+    for (int i = 0; i < (int)options->processes; i++) {
+        uint64_t told = atomic_load(&control->told_ns[i]);
+
+        if (i == victim)
+            continue;
+        test_require(told, "process %d was not told that process %d is gone", i, victim);
+        delays.milliseconds[delays.count++] =
+            (double)(told - atomic_load(&control->killed_ns)) / 1e6;
+    }
+}
+
+static void delays_check(void)
+{
+    unsigned n = delays.count;
+
+    if (!n)
+        return;
+    qsort(delays.milliseconds, n, sizeof(double), compare);
+    printf("told after %.1f ms (median), %.1f ms (99 of 100), %.1f ms (last)\n",
+           delays.milliseconds[n / 2], delays.milliseconds[n * 99 / 100],
+           delays.milliseconds[n - 1]);
+    test_require(delays.milliseconds[n / 2] <= KILLED_MS, "too late");
+}
+
+static void victim_kill(struct control *control, const struct options *options, pid_t victim)
+{
+    while (atomic_load(&control->going) < options->processes)
+        usleep(100);
+    usleep((useconds_t)(rand() % 60000));
+    atomic_store(&control->killed_ns, now_ns());
+    kill(victim, SIGKILL);
+}
+
 static void run(const struct options *options, bool with_kill)
 {
     struct control *control = control_map();
@@ -246,11 +310,8 @@ static void run(const struct options *options, bool with_kill)
             worker_run(&worker);
         }
     }
-    if (victim >= 0) {
-        usleep((useconds_t)(rand() % 60000));
-        kill(pids[victim], SIGKILL);
-        atomic_store(&control->dead, 1);
-    }
+    if (victim >= 0)
+        victim_kill(control, options, pids[victim]);
     for (unsigned i = 0; i < options->processes; i++) {
         int status;
 
@@ -258,6 +319,8 @@ static void run(const struct options *options, bool with_kill)
         test_require((int)i == victim || status == 0, "process %u ended with 0x%x", i,
                      (unsigned)status);
     }
+    if (victim >= 0)
+        delays_collect(options, control, victim);
     munmap(control, sizeof(*control));
     await_baseline();
 }
@@ -301,10 +364,13 @@ int main(int argc, char **argv)
     fflush(stdout);
     srand(options.seed);
     test_daemon_start(&daemon, NULL);
+    delays.milliseconds = calloc(options.kills * options.processes + 1, sizeof(double));
     if (!options.kills)
         run(&options, false);
     for (unsigned i = 0; i < options.kills; i++)
         run(&options, true);
+    delays_check();
+    free(delays.milliseconds);
     printf("%u processes, %lu rounds, %u kills: exact\n", options.processes,
            (unsigned long)options.rounds, options.kills);
     return test_daemon_stop(&daemon) ? 1 : 0;
