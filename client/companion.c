@@ -37,8 +37,8 @@ struct companion {
     struct job *jobs, **jobs_tail;
     uint32_t stream;                    /* whose it is: a timeline */
     uint32_t device;
-    uint64_t point;                     /* of H: the last one promised; 0: H is not made yet */
-    bool ready;                         /* H is there */
+    uint64_t point;                     /* of H: the last one promised; 0: there is no H */
+    bool placing;                       /* a thread makes H, or puts a job into the stream */
     bool released;                      /* no more jobs will come */
     _Atomic bool stopped;               /* nor are those left to be done */
 };
@@ -131,15 +131,20 @@ static void job_end(const struct job *job, xpurt_result result)
 /* What is there to do now; NULL: leave. The lock is held, and free meanwhile. */
 static struct job *job_await(struct companion *companion)
 {
-    while (!companion->released &&
-           !(companion->ready && (companion->jobs || atomic_load(&companion->stopped))))
+    for (;;) {
+        bool stopped = atomic_load(&companion->stopped);
+
+        if (companion->jobs && !stopped)
+            return companion->jobs;
+        if ((companion->released || stopped) && !companion->placing)
+            return NULL;
         connection_await(&companion->changed);
-    return atomic_load(&companion->stopped) ? NULL : companion->jobs;
+    }
 }
 
 static void companion_leave(struct companion *companion)
 {
-    if (companion->ready && connection_state() == CONNECTION_READY &&
+    if (companion->point && connection_state() == CONNECTION_READY &&
         !atomic_load(&companion->stopped))
         timeline_close(companion->point, companion->device);
     companions[companion->stream] = NULL;
@@ -232,31 +237,48 @@ static int companion_new(xpurt_stream *stream, struct companion **ret_companion)
     return 0;
 }
 
-/* The stream's companion; made where there is none. The lock is free meanwhile. */
-static xpurt_result companion_need(xpurt_stream *stream, struct companion **ret_companion)
+static void companion_give(struct companion *companion)
 {
-    uint32_t index = stream_index(stream);
+    companion->placing = false;
+    pthread_cond_signal(&companion->changed);
+    connection_changed();
+}
+
+static xpurt_result companion_make(xpurt_stream *stream, struct companion **ret_companion)
+{
     struct companion *companion;
+    uint64_t point = 0;
     xpurt_result r;
     int e;
 
-    while (companions[index] && !companions[index]->ready)
-        connection_await_change();      /* another thread makes it */
-    companion = companions[index];
-    if (!companion) {
-        e = companion_new(stream, &companion);
-        if (e < 0)
-            return system_error("a thread for the stream cannot be made", e);
-        r = timeline_open(companion->device, 0, false, &companion->point);
-        if (r == XPURT_SUCCESS)
-            r = timeline_confirm(companion->point, companion->device);
-        companion->ready = r == XPURT_SUCCESS;
-        companion->released |= r != XPURT_SUCCESS;
-        pthread_cond_signal(&companion->changed);
-        connection_changed();
-        if (r)
-            return r;
+    e = companion_new(stream, &companion);
+    if (e < 0)
+        return system_error("a thread for the stream cannot be made", e);
+    companion->placing = true;
+    r = timeline_open(companion->device, 0, false, &point);
+    if (r == XPURT_SUCCESS)
+        r = timeline_confirm(point, companion->device);
+    if (r) {
+        companion->released = true;
+        companion_give(companion);
+        return r;
     }
+    companion->point = point;
+    *ret_companion = companion;
+    return XPURT_SUCCESS;
+}
+
+/* The stream's companion, made where there is none, for the caller alone: jobs are placed one at a
+ * time, because the lock is not held all the while. */
+static xpurt_result companion_take(xpurt_stream *stream, struct companion **ret_companion)
+{
+    struct companion *companion;
+
+    while ((companion = companions[stream_index(stream)]) && companion->placing)
+        connection_await_change();
+    if (!companion)
+        return companion_make(stream, ret_companion);
+    companion->placing = true;
     *ret_companion = companion;
     return XPURT_SUCCESS;
 }
@@ -274,16 +296,12 @@ static xpurt_result job_place(xpurt_stream *stream, struct job *job)
     return r || connection_batching() ? r : connection_flush();
 }
 
-static xpurt_result job_submit(xpurt_stream *stream, const struct job *wanted)
+static xpurt_result job_new(xpurt_stream *stream, struct companion *companion,
+                            const struct job *wanted)
 {
-    struct companion *companion = NULL;
-    struct job *job;
+    struct job *job = malloc(sizeof(*job));
     xpurt_result r;
 
-    r = companion_need(stream, &companion);
-    if (r)
-        return r;
-    job = malloc(sizeof(*job));
     if (!job)
         return error_set(XPURT_ERROR_OUT_OF_HOST_MEMORY, "there is no memory for another job");
     *job = *wanted;
@@ -295,12 +313,27 @@ static xpurt_result job_submit(xpurt_stream *stream, const struct job *wanted)
         return r;
     }
     companion->point = job->end;
-    if (job->event)
-        event_pin(job->event);
     *companion->jobs_tail = job;
     companion->jobs_tail = &job->next;
-    pthread_cond_signal(&companion->changed);
     return XPURT_SUCCESS;
+}
+
+/* The lock is held, and free meanwhile. */
+static xpurt_result job_submit(xpurt_stream *stream, const struct job *wanted)
+{
+    struct companion *companion = NULL;
+    xpurt_result r;
+
+    if (wanted->event)
+        event_pin(wanted->event);
+    r = companion_take(stream, &companion);
+    if (r == XPURT_SUCCESS) {
+        r = job_new(stream, companion, wanted);
+        companion_give(companion);
+    }
+    if (r && wanted->event)
+        event_unpin(wanted->event);
+    return r;
 }
 
 bool companion_exists(uint32_t stream)

@@ -108,7 +108,8 @@ static xpurt_result socket_find(int *ret_socket)
         int fd = socket_connect(paths[i]);
 
         if (fd >= 0) {
-            snprintf(daemon_info.socket, sizeof(daemon_info.socket), "%s", paths[i]);
+            snprintf(daemon_info.socket, sizeof(daemon_info.socket), "%.*s",
+                     (int)sizeof(daemon_info.socket) - 1, paths[i]);
             *ret_socket = fd;
             return XPURT_SUCCESS;
         }
