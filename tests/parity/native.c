@@ -307,6 +307,54 @@ Test(native, parity_S8_is_a_stream)
     external_close(&external);
 }
 
+struct looked {
+    unsigned char *bytes, seen;
+};
+
+static void looks_and_writes(void *data)
+{
+    struct looked *looked = data;
+
+    looked->seen = looked->bytes[0];
+    looked->bytes[0] = 0x44;
+}
+
+/* What the list does before the function, the function, what the list does after it; then a record that
+ * is made later than the wait for it. */
+Test(native, beyond_host_func_on_a_list)
+{
+    unsigned char *from = pinned(WORD), *to = pinned(WORD);
+    struct looked looked = { .bytes = pinned(WORD) };
+    xpurt_stream *stream = stream_on(0);
+    xpurt_event *event = event_with(0);
+    struct external external;
+    ze_event_handle_t gate;
+
+    external_open(&external, 0);
+    gate = test_native_hold(&external.native, &external.list);
+    from[0] = 0x33;
+    test_native_copy(&external.list, looked.bytes, from, WORD);
+    for (int i = 0; i < 3; i++)
+        test_ok(xpurt_launch_host_func(external.stream, looks_and_writes, &looked));
+    test_native_copy(&external.list, to, looked.bytes, WORD);
+    test_expect(XPURT_NOT_READY, xpurt_stream_query(external.stream));
+    test_require(!looked.seen, "called too early");
+    test_native_let_go(gate);
+    test_ok(xpurt_stream_synchronize(external.stream));
+    test_require(to[0] == 0x44 && looked.seen == 0x44, "0x%x, 0x%x", to[0], looked.seen);
+
+    from[0] = 0x55;
+    test_ok(xpurt_stream_wait_generation(external.stream, event, 1));
+    test_native_copy(&external.list, to, from, WORD);
+    test_require(!test_native_synchronize(&external.native, &external.list, SECOND_NS / 20),
+                 "the list did not wait");
+    test_ok(xpurt_event_record(event, stream));
+    test_ok(xpurt_stream_synchronize(external.stream));
+    test_require(to[0] == 0x55, "0x%x", to[0]);
+    external_close(&external);
+    test_daemon_await_counter("streams", 1);
+}
+
 static void let_go_later(int channel, void *data)
 {
     (void)data;
