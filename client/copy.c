@@ -13,6 +13,7 @@
 #include <xpurt/memory.h>
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Where the bytes of a copy lie. */
@@ -39,6 +40,17 @@ static struct place place_of(const struct range *range, uint64_t address, uint64
     return place;
 }
 
+/* Whether ordinary memory begins and ends where something is mapped: freed device memory, an address
+ * of another process and a wild pointer are told, not run into. What lies between is taken on trust. */
+static bool ends_mapped(uint64_t address, uint64_t size, uint64_t page)
+{
+    uint64_t first = address & ~(page - 1), last = (address + size - 1) & ~(page - 1);
+    unsigned char resident;
+
+    return mincore((void *)(uintptr_t)first, page, &resident) == 0 &&
+           (first == last || mincore((void *)(uintptr_t)last, page, &resident) == 0);
+}
+
 static xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret_place)
 {
     uint64_t address = (uintptr_t)ptr, page = (uint64_t)getpagesize(), end;
@@ -53,7 +65,8 @@ static xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret
     } else {                            /* ordinary memory never shares a page with ours */
         inside =
             size <= UINT64_MAX - page - address &&
-            !ranges_touch(&addresses, first, ((address + size + page - 1) & ~(page - 1)) - first);
+            !ranges_touch(&addresses, first, ((address + size + page - 1) & ~(page - 1)) - first) &&
+            ends_mapped(address, size, page);
     }
     if (!inside)
         return error_set(XPURT_ERROR_INVALID_ADDRESS, "%llu bytes at %p leave the memory there",

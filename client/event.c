@@ -211,6 +211,14 @@ static xpurt_event *event_new(uint32_t slot, uint32_t index, uint32_t flags)
     return event;
 }
 
+xpurt_result event_flags_check(unsigned flags)
+{
+    if (!(flags & ~(unsigned)EVENT_FLAGS))
+        return XPURT_SUCCESS;
+    return error_set(XPURT_ERROR_INVALID_ARGUMENT, "unknown event flags 0x%x",
+                     flags & ~(unsigned)EVENT_FLAGS);
+}
+
 xpurt_result xpurt_event_create(unsigned flags, xpurt_event **ret_event)
 {
     xpurt_event *event;
@@ -219,11 +227,9 @@ xpurt_result xpurt_event_create(unsigned flags, xpurt_event **ret_event)
 
     if (!ret_event)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the event");
-    if (flags & ~(unsigned)EVENT_FLAGS)
-        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "unknown event flags 0x%x",
-                         flags & ~(unsigned)EVENT_FLAGS);
-
-    r = session_enter();
+    r = event_flags_check(flags);
+    if (r == XPURT_SUCCESS)
+        r = session_enter();
     if (r)
         return r;
     r = cell_take(&index);
@@ -419,7 +425,8 @@ xpurt_result xpurt_event_move(xpurt_event **source, xpurt_event **ret_event)
     xpurt_result r;
 
     if (!source || !ret_event)
-        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nothing to move, or nowhere to");
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                         "there is no event to move, or nowhere to put it");
 
     event = *source;
     r = event ? event_check(event) : XPURT_SUCCESS;

@@ -12,6 +12,9 @@
 /* Whether @p event can be used. */
 xpurt_result event_check(xpurt_event *event);
 
+/* Whether an event can be made with @p flags. */
+xpurt_result event_flags_check(unsigned flags);
+
 /* What the event captured last, also in an open batch; 0: nothing. The lock is held. */
 uint64_t event_point(xpurt_event *event);
 

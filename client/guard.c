@@ -12,11 +12,19 @@
 
 #include <xpurt/guard.h>
 
+static xpurt_result no_guard(void)
+{
+    return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the guard is null");
+}
+
 /* ---- device ----------------------------------------------------------------------------------------- */
 
 xpurt_result xpurt_device_guard_set(xpurt_device_guard *guard, int device)
 {
     int before = xpurt_get_device();
+
+    if (!guard)
+        return no_guard();
 
     guard->result = xpurt_set_device(device);
     if (guard->result || device < 0)
@@ -47,6 +55,8 @@ xpurt_device_guard xpurt_device_guard_begin(int device)
 
 void xpurt_device_guard_end(xpurt_device_guard *guard)
 {
+    if (!guard)
+        return;
     if (guard->active)
         device_restore(guard->original);
     guard->active = 0;
@@ -78,6 +88,8 @@ xpurt_stream_guard xpurt_stream_guard_begin(xpurt_stream *stream)
 
 xpurt_result xpurt_stream_guard_set(xpurt_stream_guard *guard, xpurt_stream *stream)
 {
+    if (!guard)
+        return no_guard();
     if (!guard->active) {
         *guard = xpurt_stream_guard_begin(stream);
         return guard->result;
@@ -92,7 +104,7 @@ xpurt_result xpurt_stream_guard_set(xpurt_stream_guard *guard, xpurt_stream *str
 
 void xpurt_stream_guard_end(xpurt_stream_guard *guard)
 {
-    if (!guard->active)
+    if (!guard || !guard->active)
         return;
     current_set((uint32_t)guard->device, guard->stream);
     current_set((uint32_t)guard->original_device, guard->original_stream);
@@ -126,6 +138,8 @@ xpurt_multi_stream_guard xpurt_multi_stream_guard_begin(xpurt_stream *const *str
 
 void xpurt_multi_stream_guard_end(xpurt_multi_stream_guard *guard)
 {
+    if (!guard)
+        return;
     for (uint32_t device = 0; device < XPURT_DEVICES_MAX; device++)
         if (guard->devices >> device & 1)
             current_set(device, guard->streams[device]);

@@ -5,6 +5,7 @@
  * translates arguments.
  */
 #include "client/device.h"
+#include "client/event.h"
 #include "client/result.h"
 #include "client/stream.h"
 
@@ -45,7 +46,9 @@ static xpurt_result record(xpurt_event **event, xpurt_stream *stream, int device
     if (!event)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the event");
 
-    r = stream_check(stream);
+    r = event_flags_check(flags);
+    if (r == XPURT_SUCCESS)
+        r = stream_check(stream);
     if (r == XPURT_SUCCESS)
         r = device_agrees(device, (int)stream_device(stream));
     if (r == XPURT_SUCCESS && !*event)

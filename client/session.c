@@ -108,8 +108,8 @@ static xpurt_result socket_find(int *ret_socket)
         int fd = socket_connect(paths[i]);
 
         if (fd >= 0) {
-            snprintf(daemon_info.socket, sizeof(daemon_info.socket), "%.*s",
-                     (int)sizeof(daemon_info.socket) - 1, paths[i]);
+            /* Connected: it is short enough. */
+            memcpy(daemon_info.socket, paths[i], sizeof(daemon_info.socket));
             *ret_socket = fd;
             return XPURT_SUCCESS;
         }

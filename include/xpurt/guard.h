@@ -71,7 +71,7 @@ XPURT_API xpurt_device_guard xpurt_optional_device_guard_begin(int device);
 /** Make another device current. Returns the guard's result. */
 XPURT_API xpurt_result xpurt_device_guard_set(xpurt_device_guard *guard, int device);
 
-/** Put the device back. Never fails; ending twice is a no-op. */
+/** Put the device back. Never fails; ending twice is a no-op, as is ending null. */
 XPURT_API void xpurt_device_guard_end(xpurt_device_guard *guard);
 
 /**
