@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Many threads use everything at once; to be run under ThreadSanitizer too. */
+/* Eight threads record, wait, query, synchronise, create and destroy at once, in a process that shares
+ * events with another one in both directions. To be run under ThreadSanitizer too. */
 #include "tests/support/daemon.h"
 #include "tests/support/peer.h"
 
@@ -9,11 +10,36 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { THREADS = 8, SHARED = 16, ROUNDS = 400, BYTES = 70000 };
+enum { THREADS = 8, SHARED = 16, OPENED = 4, ROUNDS = 400, BYTES = 70000 };
 
 static xpurt_event *shared[SHARED];     /* recorded and looked at by all */
+static xpurt_event *opened[OPENED];     /* the same, and another process records them too */
+static xpurt_event_handle handles[OPENED];
 static atomic_uint done;
+
+/* A process that uses what our threads use, and has no part in them. */
+static void share(int channel, void *data)
+{
+    _Atomic bool *stop = data;
+    xpurt_event *events[OPENED];
+    xpurt_stream *stream;
+
+    test_ok(xpurt_stream_create(&stream));
+    for (int i = 0; i < OPENED; i++) {
+        test_ok(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &events[i]));
+        test_ok(xpurt_event_get_ipc_handle(events[i], &handles[i]));
+    }
+    test_send(channel, handles, sizeof(handles));
+    for (unsigned i = 0; !atomic_load(stop); i++) {
+        test_ok(xpurt_stream_wait_event(stream, events[i % OPENED]));
+        test_ok(xpurt_event_record(events[i % OPENED], stream));
+        if (i % 64 == 0)
+            test_ok(xpurt_event_synchronize(events[i % OPENED]));
+    }
+    test_ok(xpurt_stream_synchronize(stream));
+}
 
 static void use_shared(xpurt_stream *stream, unsigned *seed)
 {
@@ -29,18 +55,32 @@ static void use_shared(xpurt_stream *stream, unsigned *seed)
         test_ok(xpurt_event_synchronize(event));
 }
 
+/* By the object that all threads have, and by one of its own of the same event. */
+static void use_opened(xpurt_stream *stream, unsigned *seed)
+{
+    unsigned i = (unsigned)rand_r(seed) % OPENED;
+    xpurt_event *event;
+
+    test_ok(xpurt_event_open_ipc_handle(&handles[i], &event));
+    test_ok(xpurt_stream_wait_event(stream, event));
+    test_ok(xpurt_event_record(opened[i], stream));
+    test_ok(xpurt_event_synchronize(event));
+    test_ok(xpurt_stream_wait_event(stream, opened[(i + 1) % OPENED]));
+    test_ok(xpurt_event_destroy(event));
+}
+
 static void use_own(xpurt_stream *stream)
 {
     xpurt_event_handle handle;
-    xpurt_event *event, *opened;
+    xpurt_event *event, *same;
 
     test_ok(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &event));
     test_ok(xpurt_event_record(event, stream));
     test_ok(xpurt_event_get_ipc_handle(event, &handle));
-    test_ok(xpurt_event_open_ipc_handle(&handle, &opened));
-    test_ok(xpurt_event_synchronize(opened));
+    test_ok(xpurt_event_open_ipc_handle(&handle, &same));
+    test_ok(xpurt_event_synchronize(same));
     test_ok(xpurt_event_destroy(event));
-    test_ok(xpurt_event_destroy(opened));
+    test_ok(xpurt_event_destroy(same));
 }
 
 static void use_memory(xpurt_stream *stream, unsigned *seed)
@@ -77,6 +117,8 @@ static void *work(void *arg)
         use_shared(stream, &seed);
         if (round % 8 == 0)
             use_own(stream);
+        if (round % 8 == 4)
+            use_opened(stream, &seed);
         if (round % 16 == 0)
             use_memory(stream, &seed);
         if (batch)
@@ -94,11 +136,19 @@ static void *work(void *arg)
 
 int main(void)
 {
+    _Atomic bool *stop =
+        mmap(NULL, sizeof(*stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct test_daemon xpurtd;
+    struct test_peer sharer;
     pthread_t threads[THREADS];
     unsigned seeds[THREADS];
 
+    test_require(stop != MAP_FAILED, "mmap");
     test_daemon_start(&xpurtd, NULL);
+    test_peer_start(&sharer, share, stop);
+    test_receive(sharer.channel, handles, sizeof(handles));
+    for (int i = 0; i < OPENED; i++)
+        test_ok(xpurt_event_open_ipc_handle(&handles[i], &opened[i]));
     for (int i = 0; i < SHARED; i++)
         test_ok(xpurt_event_create(i % 2 ? XPURT_EVENT_BLOCKING : 0, &shared[i]));
     for (int i = 0; i < THREADS; i++) {
@@ -111,6 +161,10 @@ int main(void)
     test_ok(xpurt_device_synchronize(0));
     for (int i = 0; i < SHARED; i++)
         test_ok(xpurt_event_destroy(shared[i]));
+    atomic_store(stop, true);
+    test_peer_join(&sharer);
+    for (int i = 0; i < OPENED; i++)
+        test_ok(xpurt_event_destroy(opened[i]));
     test_daemon_await_counter("handles", 0);
     test_daemon_await_counter("user-allocations", 0);
     test_ok(xpurt_reset());
