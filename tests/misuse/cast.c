@@ -16,6 +16,9 @@
 #define BYTES 16                        /* the number of each "n" and "z" that is right */
 #define WRONG_HANDLES 4
 
+/* The last page of user space, where no process has anything; sanitizers have much elsewhere. */
+#define NOWHERE 0x7ffffffff000
+
 unsigned char cast_out[ARGUMENTS_MAX][OUT_SIZE];
 
 static struct {
@@ -160,7 +163,7 @@ static void add_strange_pointers(struct wrongs *wrongs)
 
     ADD(1, "the address 1");
     ADD(UINTPTR_MAX - 63, "the end of all addresses");
-    ADD(0xdeadbeef000, "a random pointer");
+    ADD(NOWHERE, "a random pointer");
     ADD(&wrongs, "a pointer to the stack");
     ADD(&somewhere, "a pointer to a variable");
     ADD(add_strange_pointers, "a pointer to a function");
@@ -246,7 +249,7 @@ static void wrong_target(struct wrongs *wrongs)
     ADD(cast.memory + 4096 - BYTES / 2, "the end of device memory");
     ADD(cast.memory - BYTES / 2, "what lies before device memory");
     ADD(cast.pinned + 4096 - BYTES / 2, "the end of pinned memory");
-    ADD(0xdeadbeef000, "a random pointer");
+    ADD(NOWHERE, "a random pointer");
     ADD(UINTPTR_MAX - 7, "the end of all addresses");
 }
 
