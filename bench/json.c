@@ -3,100 +3,102 @@
 #include "bench/figures.h"
 #include "bench/report.h"
 
-static bool first_row;
+#include <json-c/json.h>
 
-static void put_string(FILE *file, const char *text)
+static json_object *page, *rows;        /* the latter is the page's */
+
+static void put_text(json_object *object, const char *name, const char *text)
 {
-    fputc('"', file);
-    for (; *text; text++)
-        if (*text == '"' || *text == '\\')
-            fprintf(file, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20)
-            fprintf(file, "\\u%04x", (unsigned)(unsigned char)*text);
-        else
-            fputc(*text, file);
-    fputc('"', file);
+    json_object_object_add(object, name, json_object_new_string(text));
 }
 
-static void put_text(FILE *file, const char *name, const char *text)
+/* With the digits that figures have, not with all that a double has. */
+static json_object *figure(double value)
 {
-    fprintf(file, "\"%s\": ", name);
-    put_string(file, text);
+    char text[32];
+
+    snprintf(text, sizeof(text), "%.10g", value);
+    return json_object_new_double_s(value, text);
 }
 
-static void put_goal(FILE *file, const struct goal *goal, bool more, double value)
+static void put_goal(json_object *object, const struct goal *goal, bool more, double value)
 {
-    if (goal->kind != GOAL_NONE)
-        fprintf(file, ", \"%s\": %.10g, \"met\": %s", goal->kind == GOAL_FIRM ? "goal" : "aim",
-                goal->bound, goal_met(goal, more, value) ? "true" : "false");
+    if (goal->kind == GOAL_NONE)
+        return;
+    json_object_object_add(object, goal->kind == GOAL_FIRM ? "goal" : "aim", figure(goal->bound));
+    json_object_object_add(object, "met", json_object_new_boolean(goal_met(goal, more, value)));
 }
 
-void json_begin(FILE *file, const struct machine *machine, unsigned runs, double seconds)
+void json_begin(const struct machine *machine, unsigned runs, double seconds)
 {
-    fprintf(file, "{\n  \"machine\": { ");
-    put_text(file, "cpu", machine->cpu);
-    fprintf(file, ", \"cpus\": %ld, ", machine->cpus);
-    put_text(file, "kernel", machine->kernel);
-    fprintf(file, ", ");
-    put_text(file, "device", machine->device);
-    fprintf(file, ", \"load\": %.2f },\n  ", machine->load);
-    put_text(file, "xpurt", xpurt_version());
-    fprintf(file, ",\n  \"runs\": %u,\n  \"seconds\": %g,\n  \"rows\": [", runs, seconds);
-    first_row = true;
+    json_object *about = json_object_new_object();
+
+    put_text(about, "cpu", machine->cpu);
+    json_object_object_add(about, "cpus", json_object_new_int64(machine->cpus));
+    put_text(about, "kernel", machine->kernel);
+    put_text(about, "device", machine->device);
+    json_object_object_add(about, "load", figure(machine->load));
+
+    page = json_object_new_object();
+    rows = json_object_new_array();
+    json_object_object_add(page, "machine", about);
+    put_text(page, "xpurt", xpurt_version());
+    json_object_object_add(page, "runs", json_object_new_uint64(runs));
+    json_object_object_add(page, "seconds", figure(seconds));
+    json_object_object_add(page, "rows", rows);
 }
 
-static void put_side(FILE *file, const struct row *row, const struct outcome *outcome,
-                     unsigned side)
+static json_object *side_of(const struct row *row, const struct outcome *outcome, unsigned side)
 {
     struct figures figures = side_figures(outcome, side);
     double ratio = side ? side_ratio(outcome, side) : 0;
+    json_object *object = json_object_new_object(), *values;
 
-    fprintf(file, "%s\n        { ", side ? "," : "");
-    put_text(file, "name", row->sides[side].name);
+    put_text(object, "name", row->sides[side].name);
     if (outcome->sides[side].skipped) {
-        fprintf(file, ", \"skipped\": true }");
-        return;
+        json_object_object_add(object, "skipped", json_object_new_boolean(true));
+        return object;
     }
-    fprintf(file, ", \"least\": %.10g, \"median\": %.10g, \"greatest\": %.10g, \"values\": [",
-            figures.least, figures.median, figures.greatest);
+    json_object_object_add(object, "least", figure(figures.least));
+    json_object_object_add(object, "median", figure(figures.median));
+    json_object_object_add(object, "greatest", figure(figures.greatest));
+    values = json_object_new_array();
     for (unsigned run = 0; run < outcome->runs; run++)
-        fprintf(file, "%s%.10g", run ? ", " : "", outcome->sides[side].values[run]);
-    fprintf(file, "]");
+        json_object_array_add(values, figure(outcome->sides[side].values[run]));
+    json_object_object_add(object, "values", values);
     if (side)
-        fprintf(file, ", \"ratio\": %.10g", ratio);
-    put_goal(file, side ? &row->sides[side].ratio : &row->goal, row->more,
+        json_object_object_add(object, "ratio", figure(ratio));
+    put_goal(object, side ? &row->sides[side].ratio : &row->goal, row->more,
              side ? ratio : figures.median);
-    fprintf(file, " }");
+    return object;
 }
 
-void json_row(FILE *file, const struct row *row, struct outcome *outcome)
+void json_row(const struct row *row, const struct outcome *outcome)
 {
-    fprintf(file, "%s\n    { ", first_row ? "" : ",");
-    first_row = false;
-    put_text(file, "name", row->name);
-    fprintf(file, ", ");
-    put_text(file, "what", row->what);
-    fprintf(file, ", ");
-    put_text(file, "unit", row->unit);
-    fprintf(file, ", \"better\": \"%s\"", row->more ? "more" : "less");
-    if (outcome->note[0]) {
-        fprintf(file, ", ");
-        put_text(file, "note", outcome->note);
-    }
+    json_object *object = json_object_new_object(), *sides;
+
+    put_text(object, "name", row->name);
+    put_text(object, "what", row->what);
+    put_text(object, "unit", row->unit);
+    put_text(object, "better", row->more ? "more" : "less");
+    if (outcome->note[0])
+        put_text(object, "note", outcome->note);
     if (outcome->failed) {
-        fprintf(file, ", ");
-        put_text(file, "error", outcome->error);
+        put_text(object, "error", outcome->error);
     } else {
-        fprintf(file, ", \"sides\": [");
+        sides = json_object_new_array();
         for (unsigned side = 0; side < ROW_SIDES_MAX && row->sides[side].name; side++)
-            put_side(file, row, outcome, side);
-        fprintf(file, " ]");
+            json_object_array_add(sides, side_of(row, outcome, side));
+        json_object_object_add(object, "sides", sides);
     }
-    fprintf(file, " }");
-    fflush(file);
+    json_object_array_add(rows, object);
 }
 
 void json_end(FILE *file)
 {
-    fprintf(file, "\n  ]\n}\n");
+    fputs(json_object_to_json_string_ext(page, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+                                                   JSON_C_TO_STRING_NOSLASHESCAPE),
+          file);
+    fputc('\n', file);
+    json_object_put(page);
 }

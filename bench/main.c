@@ -236,7 +236,7 @@ static bool measure(const struct options *options, FILE *json)
     if (table)
         table_begin(&machine, options->runs, options->seconds);
     if (json)
-        json_begin(json, &machine, options->runs, options->seconds);
+        json_begin(&machine, options->runs, options->seconds);
     for (unsigned i = 0; i < COUNT(lists) && complete; i++)
         for (const struct row *row = lists[i]; row->name && !interrupted; row++) {
             if (!chosen(options, row))
@@ -248,7 +248,7 @@ static bool measure(const struct options *options, FILE *json)
             else if (outcome->failed)
                 fprintf(stderr, "xpurt-bench: %s: %s\n", row->name, outcome->error);
             if (json)
-                json_row(json, row, outcome);
+                json_row(row, outcome);
         }
     if (json)
         json_end(json);

@@ -23,6 +23,7 @@ void table_row(const struct row *row, struct outcome *outcome);
 /* Says which goals were missed and what could not be measured; true if all could. */
 bool table_end(void);
 
-void json_begin(FILE *file, const struct machine *machine, unsigned runs, double seconds);
-void json_row(FILE *file, const struct row *row, struct outcome *outcome);
+/* Written at the end, as one object. */
+void json_begin(const struct machine *machine, unsigned runs, double seconds);
+void json_row(const struct row *row, const struct outcome *outcome);
 void json_end(FILE *file);
