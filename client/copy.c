@@ -41,7 +41,8 @@ static struct place place_of(const struct range *range, uint64_t address, uint64
 }
 
 /* Whether ordinary memory begins and ends where something is mapped: freed device memory, an address
- * of another process and a wild pointer are told, not run into. What lies between is taken on trust. */
+ * of another process and a wild pointer are told, not run into. What lies between is taken on trust.
+ * The smallest copy takes 5 us, a look 0.3. */
 static bool ends_mapped(uint64_t address, uint64_t size, uint64_t page)
 {
     uint64_t first = address & ~(page - 1), last = (address + size - 1) & ~(page - 1);
