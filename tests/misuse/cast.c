@@ -119,6 +119,11 @@ void cast_make(const struct foreign *foreign)
     memset(cast.guard, 0, sizeof(cast.guard));
 }
 
+static void be_called(void *data)
+{
+    (void)data;
+}
+
 /* clang-format off */
 uintptr_t cast_right(char kind, int i)
 {
@@ -132,6 +137,7 @@ uintptr_t cast_right(char kind, int i)
     case 'h':                               return (uintptr_t)&cast.event_handle;
     case 'm':                               return (uintptr_t)&cast.mem_handle;
     case 'i': case 'p':                     return (uintptr_t)cast.state;
+    case 'j':                               return (uintptr_t)be_called;
     case 'd': case 'D': case 'f':           return 0;
     case 'M': case 'a': case 'A': case 't': return (uintptr_t)cast.memory;
     case 'H': case 'b':                     return (uintptr_t)cast.pinned;
@@ -285,7 +291,7 @@ static void wrong_number(char kind, struct wrongs *wrongs)
 void cast_wrong(char kind, struct wrongs *wrongs)
 {
     wrongs->count = 0;
-    if (is(kind, "evslgohimtuab"))
+    if (is(kind, "evslgohimtuabj"))
         ADD(NULL, "null");
     if (is(kind, "exsSygGMHCaAb"))
         add_strange_pointers(wrongs);
@@ -332,6 +338,8 @@ const char *cast_word(char kind, uintptr_t wrong)
         return "nowhere";
     if (kind == 'i')
         return "state";
+    if (kind == 'j')
+        return "function";
     if (kind == 'f')
         return "flags";
     if (kind == 'u')

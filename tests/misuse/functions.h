@@ -23,6 +23,7 @@
  *   h        the handle of an event           null, others' bytes
  *   m        the handle of memory             null, others' bytes
  *   i        bytes to be read                 null
+ *   j        a function                       null
  *   d        a device                         negative, too large
  *   D        a device                         too large                     negative: current
  *   f        flags of an event                unknown bits
@@ -92,6 +93,8 @@
     RESULT(xpurt_stream_wait_event,              "se",   P(0), P(1)) \
     RESULT(xpurt_stream_wait_stream,             "ss",   P(0), P(1)) \
     RESULT(xpurt_stream_record_event,            "sw",   P(0), P(1)) \
+    RESULT(xpurt_stream_wait_generation,         "sen",  P(0), P(1), N(2)) \
+    RESULT(xpurt_launch_host_func,               "sjp",  P(0), (xpurt_host_func)N(1), P(2)) \
     /* event.h */ \
     RESULT(xpurt_event_create,                   "fo",   N(0), P(1)) \
     RESULT(xpurt_event_destroy,                  "x",    P(0)) \
@@ -103,6 +106,9 @@
     RESULT(xpurt_event_query,                    "e",    P(0)) \
     RESULT(xpurt_event_synchronize,              "e",    P(0)) \
     RESULT(xpurt_event_synchronize_for,          "en",   P(0), N(1)) \
+    RESULT(xpurt_event_get_generation,           "eo",   P(0), P(1)) \
+    RESULT(xpurt_event_wait_generation,          "enn",  P(0), N(1), N(2)) \
+    RESULT(xpurt_event_get_fd,                   "eo",   P(0), P(1)) \
     RESULT(xpurt_event_elapsed_time,             "eeo",  P(0), P(1), P(2)) \
     RESULT(xpurt_event_get_ipc_handle,           "eo",   P(0), P(1)) \
     RESULT(xpurt_event_open_ipc_handle,          "ho",   P(0), P(1)) \
