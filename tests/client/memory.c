@@ -99,20 +99,6 @@ Test(memory, sizes_that_do_not_exist)
     device_new(1);
 }
 
-Test(memory, parity_H1_is_pinned)
-{
-    unsigned char *pinned = pinned_new(5000), *device = device_new(5000);
-    int local;
-
-    cr_assert(xpurt_host_is_pinned(pinned));
-    cr_assert(xpurt_host_is_pinned(pinned + 4999));
-    cr_assert_not(xpurt_host_is_pinned(pinned + 5000));
-    cr_assert_not(xpurt_host_is_pinned(device));
-    cr_assert_not(xpurt_host_is_pinned(&local));
-    test_ok(xpurt_host_free(pinned));
-    cr_assert_not(xpurt_host_is_pinned(pinned));
-}
-
 /* No host memory can ever lie where a device address points. */
 Test(memory, device_addresses_are_reserved)
 {
