@@ -10,9 +10,11 @@
 #include "list.h"
 #include "worker.h"
 
+#include "copy/stream_copy.h"
+
 #include <string.h>
 
-#define SHARED_COPY (1u << 20)          /* below, waking another worker costs more than it saves */
+#define SHARED_COPY STREAM_COPY_MIN     /* below, waking another worker costs more than it saves */
 
 struct copy {
     struct command head;
@@ -25,7 +27,7 @@ static void copy_piece(void *what, size_t from, size_t to)
 {
     struct copy *copy = what;
 
-    memcpy((char *)copy->destination + from, (const char *)copy->source + from, to - from);
+    stream_copy((char *)copy->destination + from, (const char *)copy->source + from, to - from);
 }
 
 /* One core does not use all of the memory's bandwidth. */
@@ -36,7 +38,7 @@ static void copy_run(struct command *command)
     if (copy->size >= SHARED_COPY)
         worker_share(copy->size, copy_piece, copy);
     else
-        copy_piece(copy, 0, copy->size);
+        memcpy(copy->destination, copy->source, copy->size);
 }
 
 static ze_result_t append_copy(ze_command_list_handle_t list, void *destination, const void *source,
