@@ -14,15 +14,19 @@
 #include "client/session.h"
 #include "client/stream.h"
 #include "client/wait.h"
+#include "copy/stream_copy.h"
 
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHUNK_SIZE (UINT64_C(1) << 20)
 #define CHUNKS 4                        /* two on each side of the pipeline */
+#define PIECES 8u                       /* of a copy: so little of it does not overlap */
+#define PIECE_MIN ((size_t)512 << 10)   /* handing over less costs more than copying it */
+#define PIECE_MAX ((size_t)4 << 20)     /* more only costs memory */
 
 struct chunk {
     uint8_t *memory;                    /* NULL: not made yet */
+    size_t size;
     uint32_t segment;
     bool taken;                         /* by a thread */
     uint64_t point;                     /* when the last command that uses it is done; 0: none */
@@ -36,17 +40,17 @@ void staging_end(void)
 {
     for (unsigned i = 0; i < CHUNKS; i++) {
         if (chunks[i].memory)
-            munmap(chunks[i].memory, CHUNK_SIZE);
+            munmap(chunks[i].memory, chunks[i].size);
         chunks[i] = (struct chunk){ 0 };
     }
 }
 
 /* ---- chunks; the lock is held --------------------------------------------------------------------- */
 
-/* Best first: one that is idle, one that can be made, the one that will be idle first. */
-static struct chunk *chunk_choose(bool idle_only)
+/* Best first: one that is idle, one that can be made, made larger, will be idle first. */
+static struct chunk *chunk_choose(size_t size, bool idle_only)
 {
-    struct chunk *unmade = NULL, *oldest = NULL;
+    struct chunk *unmade = NULL, *small = NULL, *oldest = NULL;
 
     for (unsigned i = 0; i < CHUNKS; i++) {
         struct chunk *chunk = &chunks[i];
@@ -55,12 +59,14 @@ static struct chunk *chunk_choose(bool idle_only)
             continue;
         if (!chunk->memory)
             unmade = chunk;
-        else if (!chunk->point || arena_reached(chunk->point))
+        else if ((!chunk->point || arena_reached(chunk->point)) && chunk->size >= size)
             return chunk;
+        else if (!chunk->point || arena_reached(chunk->point))
+            small = chunk;
         else if (!oldest || chunk->turn < oldest->turn)
             oldest = chunk;
     }
-    return unmade || idle_only ? unmade : oldest;
+    return unmade ? unmade : small || idle_only ? small : oldest;
 }
 
 static void chunk_give(struct chunk *chunk)
@@ -69,22 +75,24 @@ static void chunk_give(struct chunk *chunk)
     connection_changed();
 }
 
-static xpurt_result chunk_make(struct chunk *chunk)
+static xpurt_result chunk_make(struct chunk *chunk, size_t size)
 {
     void *memory = NULL;
     xpurt_result r;
 
     chunk->point = 0;
-    r = segment_new(CHUNK_SIZE, &chunk->segment, &memory);
-    if (r == XPURT_SUCCESS)
+    r = segment_new(size, &chunk->segment, &memory);
+    if (r == XPURT_SUCCESS) {
         chunk->memory = memory;
+        chunk->size = size;
+    }
     return r;
 }
 
 /* The daemon keeps the memory until what may still use it is done. */
 static void chunk_retire(struct chunk *chunk)
 {
-    segment_free(chunk->segment, chunk->memory, CHUNK_SIZE);
+    segment_free(chunk->segment, chunk->memory, chunk->size);
     chunk->memory = NULL;
 }
 
@@ -106,13 +114,14 @@ static xpurt_result chunk_settle(struct chunk *chunk)
     return XPURT_SUCCESS;
 }
 
-/* An idle chunk for the caller alone; NULL, where @p idle_only, when it would have to wait. */
-static xpurt_result chunk_take(bool idle_only, struct chunk **ret_chunk)
+/* An idle chunk of at least @p size for the caller alone; NULL, where @p idle_only, when it would
+ * have to wait. */
+static xpurt_result chunk_take(size_t size, bool idle_only, struct chunk **ret_chunk)
 {
     struct chunk *chunk;
     xpurt_result r = XPURT_SUCCESS;
 
-    while (!(chunk = chunk_choose(idle_only)) && !idle_only) {
+    while (!(chunk = chunk_choose(size, idle_only)) && !idle_only) {
         connection_await_change();
         if (connection_state() != CONNECTION_READY)
             return connection_lost_error();
@@ -125,8 +134,10 @@ static xpurt_result chunk_take(bool idle_only, struct chunk **ret_chunk)
     chunk->turn = ++turns;
     if (chunk->memory && chunk->point && !arena_reached(chunk->point))
         r = chunk_settle(chunk);
+    if (r == XPURT_SUCCESS && chunk->memory && chunk->size < size)
+        chunk_retire(chunk);
     if (r == XPURT_SUCCESS && !chunk->memory)
-        r = chunk_make(chunk);
+        r = chunk_make(chunk, size);
     if (r)
         chunk_give(chunk);
     return r;
@@ -147,8 +158,14 @@ static xpurt_result chunk_copy(xpurt_stream *stream, struct chunk *chunk,
     copy.to = upload ? &there : &here;
     copy.from = upload ? &here : &there;
     copy.size = size;
+    connection_batch_begin();           /* one frame: each may wake the daemon */
     r = stream_command(stream, &(Xpurt__Command){ COMMAND(COPY), .copy = &copy });
-    return r ? r : stream_record(stream, 0, &chunk->point);
+    if (r == XPURT_SUCCESS)
+        r = stream_record(stream, 0, &chunk->point);
+    connection_batch_end();
+    if (r == XPURT_SUCCESS && !connection_batching())
+        r = connection_flush();
+    return r;
 }
 
 void staging_trim(void)
@@ -158,9 +175,28 @@ void staging_trim(void)
             chunk_retire(&chunks[i]);
 }
 
-static size_t piece(size_t rest)
+/* How much of a copy goes through one chunk. */
+static size_t piece_of(size_t copy)
 {
-    return rest < CHUNK_SIZE ? rest : CHUNK_SIZE;
+    size_t size = PIECE_MIN;
+
+    while (size < PIECE_MAX && size < copy / PIECES)
+        size *= 2;
+    return size;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What is as large as this nobody reads again before it has left the caches. */
+static void bytes_copy(void *to, const void *from, size_t size)
+{
+    if (size < STREAM_COPY_MIN)
+        memcpy(to, from, size);
+    else
+        stream_copy(to, from, size);
 }
 
 /* ---- up ----------------------------------------------------------------------------------------------- */
@@ -168,20 +204,22 @@ static size_t piece(size_t rest)
 xpurt_result staging_upload(xpurt_stream *stream, const Xpurt__Location *to, const void *from,
                             size_t size)
 {
+    const size_t piece = piece_of(size);
     struct chunk *chunk;
     xpurt_result r;
 
     r = stream_enter(stream);
     if (r)
         return r;
-    for (size_t done = 0; done < size && r == XPURT_SUCCESS; done += piece(size - done)) {
-        r = chunk_take(false, &chunk);
+    for (size_t done = 0, n; done < size && r == XPURT_SUCCESS; done += n) {
+        n = least(piece, size - done);
+        r = chunk_take(piece, false, &chunk);
         if (r)
             break;
         connection_unlock();
-        memcpy(chunk->memory, (const uint8_t *)from + done, piece(size - done));
+        bytes_copy(chunk->memory, (const uint8_t *)from + done, n);
         connection_lock();
-        r = chunk_copy(stream, chunk, to, done, piece(size - done), true);
+        r = chunk_copy(stream, chunk, to, done, n, true);
         chunk_give(chunk);
     }
     session_leave();
@@ -194,6 +232,7 @@ xpurt_result staging_upload(xpurt_stream *stream, const Xpurt__Location *to, con
 struct flight {
     struct chunk *chunks[CHUNKS];
     unsigned first, count;
+    size_t piece;                       /* bytes of one of them */
     size_t sent;                        /* bytes, of all pieces so far */
 };
 
@@ -202,11 +241,11 @@ static xpurt_result flight_fill(struct flight *flight, xpurt_stream *stream,
                                 const Xpurt__Location *from, size_t size)
 {
     while (flight->sent < size && flight->count < CHUNKS) {
-        size_t n = piece(size - flight->sent);
+        size_t n = least(flight->piece, size - flight->sent);
         struct chunk *chunk;
         xpurt_result r;
 
-        r = chunk_take(flight->count != 0, &chunk);
+        r = chunk_take(flight->piece, flight->count != 0, &chunk);
         if (r)
             return r;
         if (!chunk)
@@ -225,8 +264,8 @@ static xpurt_result flight_fill(struct flight *flight, xpurt_stream *stream,
 xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Location *from,
                               size_t size)
 {
-    struct flight flight = { .count = 0 };
-    size_t done = 0;
+    struct flight flight = { .piece = piece_of(size) };
+    size_t done = 0, n;
     xpurt_result r;
 
     r = stream_enter(stream);
@@ -239,17 +278,18 @@ xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Locat
         if (r)
             break;
         oldest = flight.chunks[flight.first];
+        n = least(flight.piece, size - done);
         connection_unlock();
         r = point_wait(oldest->point, false, XPURT_NO_TIMEOUT);
         if (r == XPURT_SUCCESS)
-            memcpy((uint8_t *)to + done, oldest->memory, piece(size - done));
+            bytes_copy((uint8_t *)to + done, oldest->memory, n);
         connection_lock();
         if (r)
             break;
         chunk_give(oldest);
         flight.first = (flight.first + 1) % CHUNKS;
         flight.count--;
-        done += piece(size - done);
+        done += n;
     }
     for (; flight.count; flight.count--, flight.first = (flight.first + 1) % CHUNKS)
         chunk_give(flight.chunks[flight.first]);
