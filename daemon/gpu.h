@@ -74,6 +74,10 @@ struct resource *gpu_slot_resource(struct gpu_slot *slot);
 /* XPURT_SUCCESS, XPURT_NOT_READY, or XPURT_ERROR_DEVICE_LOST. Any thread. */
 xpurt_result gpu_slot_done(struct gpu_slot *slot);
 
+/* Wait until that is no more XPURT_NOT_READY, or @p timeout_ns. Whether that spins or sleeps is up to
+ * the driver. Any thread. */
+void gpu_slot_await(struct gpu_slot *slot, uint64_t timeout_ns);
+
 /* Signal the slot from here: whoever waits for it goes on. Any thread. */
 void gpu_slot_release(struct gpu_slot *slot);
 

@@ -152,6 +152,11 @@ xpurt_result gpu_slot_done(struct gpu_slot *slot)
     }
 }
 
+void gpu_slot_await(struct gpu_slot *slot, uint64_t timeout_ns)
+{
+    (void)zeEventHostSynchronize(slot->event, timeout_ns);
+}
+
 void gpu_slot_release(struct gpu_slot *slot)
 {
     zeEventHostSignal(slot->event);

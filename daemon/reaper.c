@@ -23,12 +23,15 @@
 #define SPIN_NS 15000                   /* poll without sleeping that long after progress */
 #define SLEEP_MIN_NS 10000
 #define SLEEP_MAX_NS 250000
+#define AWAIT_NS 100000                 /* the same where the driver wakes us when it is done */
+#define TRIAL_NS 3000000                /* enough to tell whether it spins */
 
 struct reaper {
     uv_async_t async;                   /* first: freeing it frees all */
     pthread_t thread;
     void (*noticed)(struct stream *stream);
     struct stream *streams;             /* watched; the thread's own */
+    uint64_t await_cpu, await_wall;     /* ns spent waiting in the driver: likewise */
     _Atomic uint64_t publications;      /* counted before they can be seen */
 
     pthread_mutex_t lock;               /* for all below */
@@ -38,12 +41,17 @@ struct reaper {
     bool stop;
 };
 
-static uint64_t now_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* Publish the markers that are done; true if there were any. */
@@ -152,22 +160,45 @@ static bool reaper_collect(struct reaper *reaper)
     return !stop;
 }
 
-/* The longer nothing happened, the longer the sleep: it adds 3 % at most to what is waited for. */
-static void pause_for(uint64_t idle_ns)
+/* Where one stream is all there is to watch, its driver can wake us. Some drivers spin meanwhile:
+ * those are found out in a few milliseconds. False: it did not, or must not be asked. */
+static bool reaper_await(struct reaper *reaper, uint64_t sleep_ns)
 {
-    struct timespec sleep = { 0 };
+    struct stream *stream = reaper->streams;
+    struct gpu_slot *slot;
+    uint64_t cpu, wall;
+
+    if (stream->next_watched ||
+        (reaper->await_wall > TRIAL_NS && reaper->await_cpu > reaper->await_wall / 2))
+        return false;
+    slot = stream->markers[atomic_load(&stream->done) % STREAM_MARKERS].slot;
+    if (!slot || gpu_slot_done(slot) != XPURT_NOT_READY)
+        return false;                   /* what is not there yet is its cause */
+
+    cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    wall = now_ns();
+    gpu_slot_await(slot, sleep_ns > AWAIT_NS ? sleep_ns : AWAIT_NS);
+    reaper->await_cpu += clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+    reaper->await_wall += now_ns() - wall;
+    return true;
+}
+
+/* The longer nothing happened, the longer the sleep: it adds 3 % at most to what is waited for. */
+static void reaper_pause(struct reaper *reaper, uint64_t idle_ns)
+{
+    struct timespec sleep = { .tv_nsec = (long)(idle_ns / 32) };
 
     if (idle_ns < SPIN_NS) {
         for (int i = 0; i < 16; i++)
             __builtin_ia32_pause();
         return;
     }
-    sleep.tv_nsec = (long)(idle_ns / 32);
     if (sleep.tv_nsec < SLEEP_MIN_NS)
         sleep.tv_nsec = SLEEP_MIN_NS;
     if (sleep.tv_nsec > SLEEP_MAX_NS)
         sleep.tv_nsec = SLEEP_MAX_NS;
-    nanosleep(&sleep, NULL);
+    if (!reaper_await(reaper, (uint64_t)sleep.tv_nsec))
+        nanosleep(&sleep, NULL);
 }
 
 static void *reaper_run(void *data)
@@ -184,8 +215,8 @@ static void *reaper_run(void *data)
             last = now;
         if (reaper_pass(reaper))
             last = now;
-        else
-            pause_for(now - last);
+        else if (reaper->streams)
+            reaper_pause(reaper, now - last);
         busy = reaper->streams != NULL;
     }
     return NULL;
