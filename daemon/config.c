@@ -193,6 +193,8 @@ static const char *set_limit(struct config *config, const struct limit_key *key,
         return "expected 1 to 4096";
     if (key->offset == offsetof(struct limits, hello_timeout_ms) && (!amount || amount > INT_MAX))
         return "expected 1 to 2147483647";
+    if (key->offset == offsetof(struct limits, ring_spin_us) && amount > 1000000)
+        return "expected 0 to 1000000";
 
     *limit_value(&config->limits, key) = amount;
     return NULL;

@@ -2,8 +2,11 @@
 /* daemon/connection.c: bytes to frames and back, without ever blocking.
  *
  * Guarantees of this file:
- *   - a length is believed only up to FRAME_PAYLOAD_MAX; what was received is copied out of the
- *     kernel before it is looked at, and an idle connection holds no buffer;
+ *   - a length is believed only up to FRAME_PAYLOAD_MAX; what came is copied out of kernel or ring
+ *     before it is looked at, and an idle connection holds no buffer;
+ *   - a turn ends when its budget is used up, be it in the middle of a frame;
+ *   - what was in the ring when bytes of the socket were received is handed over before them; the
+ *     ring never waits for the socket;
  *   - descriptors that nobody asked for are closed, and end the connection; a peer that breaks the
  *     rules is told before;
  *   - `lost` is called once, from the loop, never from inside a call into this file;
@@ -11,14 +14,18 @@
  */
 #include "daemon/connection.h"
 
+#include "daemon/ring.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_CHUNK 65536u               /* one read a turn: others get theirs in between */
+#define READ_CHUNK 65536u
+#define TURN_BUDGET 256                 /* some 20 us of simple commands: then others have theirs */
 #define DESCRIPTOR_COST \
     16384u                              /* what an unread one weighs against out_limit: the process
                                            has few, and each keeps something alive */
@@ -34,8 +41,14 @@ struct connection_output {
 
 /* For the reading that goes on right now; what remains is kept by the connection. */
 static uint8_t receive_buffer[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX + READ_CHUNK];
+static uint8_t ring_buffer[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
 
 static void on_poll(uv_poll_t *poll, int status, int events);
+
+static struct connection *connection_of(struct rota_member *member)
+{
+    return (struct connection *)((char *)member - offsetof(struct connection, member));
+}
 
 /* ---- what the loop watches ------------------------------------------------------------------------ */
 
@@ -47,8 +60,8 @@ static void watch(struct connection *connection)
         return;
     if (!connection->paused)
         events |= UV_READABLE;
-    if (connection->out || connection->kick)
-        events |= UV_WRITABLE;          /* writable nearly always: that is the kick */
+    if (connection->out)
+        events |= UV_WRITABLE;
     if (events == connection->events_watched)
         return;                         /* starting again would cost a system call */
     connection->events_watched = events;
@@ -65,6 +78,7 @@ static void broke(struct connection *connection, const char *reason)
 
 static void refuse(struct connection *connection, const char *reason)
 {
+    connection->refusing = true;        /* last words are for the socket */
     connection->events->refused(connection, reason);
     broke(connection, reason);
 }
@@ -145,7 +159,8 @@ static struct connection_output *output_new(const uint8_t *payload, size_t size,
         .cost = sizeof(*output) + FRAME_HEADER_SIZE + size + n_fds * DESCRIPTOR_COST,
     };
     frame_header_write(output->bytes, &header);
-    memcpy(output->bytes + FRAME_HEADER_SIZE, payload, size);
+    if (size)
+        memcpy(output->bytes + FRAME_HEADER_SIZE, payload, size);
 
     /* The originals may be closed before the kernel takes ours. */
     for (; output->n_fds < n_fds; output->n_fds++) {
@@ -158,13 +173,11 @@ static struct connection_output *output_new(const uint8_t *payload, size_t size,
     return output;
 }
 
-void connection_send(struct connection *connection, const uint8_t *payload, size_t size,
-                     const int *fds, unsigned n_fds)
+static void send_by_socket(struct connection *connection, const uint8_t *payload, size_t size,
+                           const int *fds, unsigned n_fds)
 {
     struct connection_output *output;
 
-    if (connection->broken || connection->closing)
-        return;
     output = output_new(payload, size, fds, n_fds);
     if (!output) {
         connection_break(connection, "no memory or descriptor for an answer");
@@ -181,38 +194,151 @@ void connection_send(struct connection *connection, const uint8_t *payload, size
         watch(connection);
 }
 
+/* False: there is no ring, or no room in it. */
+static bool send_by_ring(struct connection *connection, const uint8_t *payload, size_t size)
+{
+    bool bell = false;
+    int r;
+
+    if (!connection->rings || connection->refusing)
+        return false;
+    r = client_rings_send(connection->rings, payload, size, &bell);
+    if (r < 0)
+        connection_break(connection, "a ring index that cannot be");
+    else if (bell)
+        send_by_socket(connection, NULL, 0, NULL, 0); /* an empty frame is the client's bell */
+    return r != 0;
+}
+
+void connection_send(struct connection *connection, const uint8_t *payload, size_t size,
+                     const int *fds, unsigned n_fds)
+{
+    if (connection->broken || connection->closing)
+        return;
+    if (n_fds || !send_by_ring(connection, payload, size))
+        send_by_socket(connection, payload, size, fds, n_fds);
+}
+
 /* ---- in ------------------------------------------------------------------------------------------------ */
 
-/* Hand over whole frames; returns how many bytes that were. */
-static size_t frames_hand_over(struct connection *connection, const uint8_t *bytes, size_t size)
+/* Hand over a frame, or as much of it as the budget allows: what is left of it then begins with a
+ * header again. Returns how many bytes are done. */
+static size_t frame_hand_over(struct connection *connection, uint8_t *frame,
+                              const struct frame_header *header, int *budget)
 {
-    size_t used = 0;
+    struct frame_header rest = *header;
+    struct frame_fds fds = { 0 };
+    size_t done = 0;
 
-    while (!connection->broken && !connection->paused && size - used >= FRAME_HEADER_SIZE) {
-        struct frame_fds fds = { 0 };
+    while (fds.count < header->fds && connection->fds.count)
+        fds.fds[fds.count++] = frame_fds_take(&connection->fds);
+    if (fds.count < header->fds)
+        refuse(connection, "a frame without the descriptors it announces");
+    else
+        done = connection->events->frame(connection, frame + FRAME_HEADER_SIZE, header->length,
+                                         &fds, budget);
+    if (done == header->length || connection->broken) {
+        frame_fds_close(&fds);
+        return FRAME_HEADER_SIZE + header->length;
+    }
+
+    while (connection->fds.count)       /* those of later frames */
+        fds.fds[fds.count++] = frame_fds_take(&connection->fds);
+    connection->fds = fds;
+    rest.length -= (uint32_t)done;
+    frame_header_write(frame + done, &rest);
+    return done;
+}
+
+struct handed {
+    size_t used;                        /* bytes that are done */
+    bool more;                          /* behind them is a frame that could be handed over */
+    bool cut;                           /* that one is the rest of a frame */
+};
+
+/* Hand over whole frames while there is a budget. */
+static struct handed frames_hand_over(struct connection *connection, uint8_t *bytes, size_t size,
+                                      int *budget)
+{
+    struct handed handed = { .used = 0 };
+
+    while (!connection->broken && size - handed.used >= FRAME_HEADER_SIZE) {
         struct frame_header header;
+        size_t done;
 
-        if (frame_header_read(bytes + used, &header) < 0) {
+        if (frame_header_read(bytes + handed.used, &header) < 0) {
             refuse(connection, "a frame header that breaks the rules");
             break;
         }
-        if (size - used - FRAME_HEADER_SIZE < header.length)
+        if (size - handed.used - FRAME_HEADER_SIZE < header.length)
             break;
-        while (fds.count < header.fds && connection->fds.count)
-            fds.fds[fds.count++] = frame_fds_take(&connection->fds);
-        if (fds.count < header.fds)
-            refuse(connection, "a frame without the descriptors it announces");
-        else
-            connection->events->frame(connection, bytes + used + FRAME_HEADER_SIZE, header.length,
-                                      &fds);
-        frame_fds_close(&fds);
-        used += FRAME_HEADER_SIZE + header.length;
+        handed.more = *budget <= 0 || connection->paused;
+        if (handed.more)
+            break;
+        done = frame_hand_over(connection, bytes + handed.used, &header, budget);
+        handed.cut = done < FRAME_HEADER_SIZE + header.length;
+        handed.used += done;
     }
-    return used;
+    return handed;
+}
+
+/* What is left of a frame that takes more than a turn. */
+static void rest_serve(struct connection *connection, int *budget)
+{
+    struct client_rings *rings = connection->rings;
+
+    rings->rest_begin += frames_hand_over(connection, rings->rest + rings->rest_begin,
+                                          rings->rest_end - rings->rest_begin, budget)
+                             .used;
+    if (rings->rest_begin < rings->rest_end)
+        return;
+    free(rings->rest);
+    rings->rest = NULL;
+}
+
+/* A frame in the copy of the ring was cut: its rest leaves the ring too. Returns its bytes. */
+static size_t rest_keep(struct connection *connection, const uint8_t *rest)
+{
+    struct frame_header header = { 0 };
+
+    (void)frame_header_read(rest, &header);
+    if (client_rings_keep(connection->rings, rest, FRAME_HEADER_SIZE + header.length) < 0)
+        connection_break(connection, "no memory for a frame");
+    return FRAME_HEADER_SIZE + header.length;
+}
+
+/* Hand over what lies in the ring before @p limit. */
+static void ring_serve(struct connection *connection, uint64_t limit, int *budget)
+{
+    struct client_rings *rings = connection->rings;
+
+    if (rings && rings->rest)
+        rest_serve(connection, budget);
+    while (rings && !rings->rest && !connection->broken && !connection->paused && *budget > 0) {
+        ssize_t size = client_rings_copy(rings, limit, ring_buffer);
+        struct handed handed;
+
+        if (size < 0)
+            refuse(connection, "a ring index or frame that cannot be");
+        if (size <= 0)
+            return;
+        handed = frames_hand_over(connection, ring_buffer, (size_t)size, budget);
+        if (handed.cut && !connection->broken)
+            handed.used += rest_keep(connection, ring_buffer + handed.used);
+        ring_consume(&rings->rings.to_daemon, handed.used);
+    }
+}
+
+/* Whether the ring still holds what comes before the bytes of the socket. */
+static bool ring_first(const struct connection *connection)
+{
+    const struct client_rings *rings = connection->rings;
+
+    return rings && (rings->rest || rings->rings.to_daemon.position < rings->after);
 }
 
 /* Keep what was not handed over. */
-static void partial_keep(struct connection *connection, const uint8_t *bytes, size_t size)
+static void keep(struct connection *connection, const uint8_t *bytes, size_t size)
 {
     uint8_t *kept = NULL;
 
@@ -223,53 +349,100 @@ static void partial_keep(struct connection *connection, const uint8_t *bytes, si
         else
             broke(connection, "no memory for a frame");
     }
-    free(connection->partial);
-    connection->partial = kept;
-    connection->partial_size = kept ? size : 0;
+    free(connection->kept);
+    connection->kept = kept;
+    connection->kept_begin = 0;
+    connection->kept_end = kept ? size : 0;
     if (!kept && !connection->broken && connection->fds.count)
         refuse(connection, "descriptors came without a frame that takes them");
 }
 
-static void receive(struct connection *connection, bool more)
+/* One turn. @p bytes: all that came by the socket and is not handed over; returns how many of them
+ * are done now. */
+static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, int *budget)
 {
-    size_t size = connection->partial_size, used;
+    struct handed handed = { .more = true };
+
+    /* In this order: else a busy ring would keep the socket waiting. */
+    if (ring_first(connection))
+        ring_serve(connection, connection->rings->after, budget);
+    if (!ring_first(connection)) {
+        handed = frames_hand_over(connection, bytes, size, budget);
+        if (connection->ended && !handed.more && !connection->broken)
+            broke(connection, NULL);
+    }
+    connection->ready = handed.more && (handed.used < size || connection->ended);
+    ring_serve(connection, UINT64_MAX, budget);
+
+    if (*budget < TURN_BUDGET)
+        connection->events->settled(connection);
+    return handed.used;
+}
+
+static enum turn on_turn(struct rota_member *member)
+{
+    struct connection *connection = connection_of(member);
+    uint8_t *bytes = connection->kept ? connection->kept + connection->kept_begin : receive_buffer;
+    size_t size = connection->kept_end - connection->kept_begin, used;
+    int budget = TURN_BUDGET;
+
+    used = connection->broken ? 0 : serve(connection, bytes, size, &budget);
+    connection->kept_begin += used;
+    if (used && !connection->ready)
+        keep(connection, bytes + used, size - used);
+    if (connection->broken || connection->paused) {
+        tell(connection);
+        return TURN_OVER;
+    }
+    if (connection->ready || budget < TURN_BUDGET)
+        return TURN_WORKED;
+    return connection->rings ? TURN_QUIET : TURN_OVER;
+}
+
+static bool on_sleep(struct rota_member *member)
+{
+    return ring_sleep(&connection_of(member)->rings->rings.to_daemon);
+}
+
+static void receive(struct connection *connection)
+{
+    size_t size = connection->kept_end - connection->kept_begin, used, in_ring;
+    int budget = TURN_BUDGET;
+    ssize_t n;
 
     if (size)
-        memcpy(receive_buffer, connection->partial, size);
-    if (more && size < FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX) {
-        ssize_t n =
-            frame_receive(connection->fd, receive_buffer + size, READ_CHUNK, &connection->fds);
-
-        if (n == -EPROTO) {
-            refuse(connection, "too many descriptors");
-            return;
-        }
-        if (n == 0 || (n < 0 && n != -EAGAIN)) {
-            broke(connection, NULL);
-            return;
-        }
-        size += n > 0 ? (size_t)n : 0;
+        memcpy(receive_buffer, connection->kept + connection->kept_begin, size);
+    n = frame_receive(connection->fd, receive_buffer + size, READ_CHUNK, &connection->fds);
+    if (n == -EPROTO) {
+        refuse(connection, "too many descriptors");
+        return;
     }
-    used = frames_hand_over(connection, receive_buffer, size);
-    if (used)
-        connection->events->settled(connection);
-    partial_keep(connection, receive_buffer + used, size - used);
+    connection->ended = n <= 0 && n != -EAGAIN;
+    if (connection->rings && ring_look(&connection->rings->rings.to_daemon, &in_ring) == 0)
+        connection->rings->after = connection->rings->rings.to_daemon.seen;
+
+    size += n > 0 ? (size_t)n : 0;
+    used = serve(connection, receive_buffer, size, &budget);
+    keep(connection, receive_buffer + used, size - used);
+    if (connection->ready && !connection->paused)
+        rota_add(connection->rota, &connection->member);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct connection *connection = poll->data;
 
-    connection->kick = false;
     if (status < 0)
         connection_break(connection, NULL);
     if (!connection->broken && connection->out)
         flush(connection);
 
-    if (!connection->broken && !connection->paused)
-        receive(connection, events & (UV_READABLE | UV_DISCONNECT));
-    else if (!connection->broken && (events & UV_DISCONNECT))
+    if (!connection->broken && connection->paused && (events & UV_DISCONNECT))
         broke(connection, NULL);        /* it died while the GPU was behind */
+    else if (!connection->broken && !connection->paused && !connection->ready &&
+             (events & (UV_READABLE | UV_DISCONNECT)))
+        receive(connection);
+    rota_worked(connection->rota);
 
     if (connection->broken)
         tell(connection);
@@ -280,6 +453,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 void connection_pause(struct connection *connection)
 {
     connection->paused = true;
+    rota_remove(connection->rota, &connection->member);
     watch(connection);
 }
 
@@ -288,27 +462,72 @@ void connection_resume(struct connection *connection)
     if (!connection->paused)
         return;
     connection->paused = false;
-    connection->kick = true;            /* for the frames that wait here */
+    if (!connection->closing)
+        rota_add(connection->rota, &connection->member);
     watch(connection);
+}
+
+/* ---- rings ---------------------------------------------------------------------------------------------- */
+
+static void on_bell(uv_poll_t *bell, int status, int events)
+{
+    struct connection *connection = bell->data;
+
+    (void)events;
+    if (status < 0) {
+        connection_break(connection, NULL);
+        return;
+    }
+    client_rings_hear(connection->rings);
+    if (!connection->paused && !connection->broken)
+        rota_add(connection->rota, &connection->member);
+}
+
+int connection_open_rings(struct connection *connection, uint32_t to_daemon, uint32_t to_client,
+                          int ret_fds[2])
+{
+    struct client_rings *rings;
+    int r;
+
+    if (connection->rings)
+        return -EEXIST;
+    r = client_rings_new(to_daemon, to_client, &rings, ret_fds);
+    if (r < 0)
+        return r;
+    r = uv_poll_init(connection->poll.loop, &rings->bell, rings->bell_fd);
+    if (r < 0) {
+        close(ret_fds[0]);
+        client_rings_free(rings);
+        return r;
+    }
+    rings->bell.data = connection;
+    uv_poll_start(&rings->bell, UV_READABLE, on_bell);
+    connection->n_handles++;
+    connection->rings = rings;
+    return 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
 
-int connection_open(struct connection *connection, uv_loop_t *loop, int fd,
+int connection_open(struct connection *connection, struct rota *rota, int fd,
                     const struct connection_events *events, size_t out_limit)
 {
     int r;
 
     connection->fd = fd;
+    connection->rota = rota;
+    connection->member.turn = on_turn;
+    connection->member.sleep = on_sleep;
     connection->events = events;
     connection->out_limit = out_limit;
     connection->out_tail = &connection->out;
 
-    r = uv_poll_init(loop, &connection->poll, fd);
+    r = uv_poll_init(rota->idle.loop, &connection->poll, fd);
     if (r < 0) {
         close(fd);
         return r;
     }
+    connection->n_handles = 1;
     connection->poll.data = connection;
     watch(connection);
     return 0;
@@ -318,6 +537,10 @@ static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
 
+    if (--connection->n_handles)
+        return;
+    client_rings_free(connection->rings);
+    connection->rings = NULL;
     connection->events->closed(connection);
 }
 
@@ -326,7 +549,10 @@ void connection_close(struct connection *connection)
     if (connection->closing)
         return;
     connection->closing = true;
+    rota_remove(connection->rota, &connection->member);
     uv_close((uv_handle_t *)&connection->poll, on_closed);
+    if (connection->rings)
+        uv_close((uv_handle_t *)&connection->rings->bell, on_closed);
     close(connection->fd);
 
     while (connection->out) {
@@ -336,7 +562,7 @@ void connection_close(struct connection *connection)
         output_free(output);
     }
     frame_fds_close(&connection->fds);
-    free(connection->partial);
-    connection->partial = NULL;
-    connection->partial_size = 0;
+    free(connection->kept);
+    connection->kept = NULL;
+    connection->kept_begin = connection->kept_end = 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/connection.h: one client's socket: frames in, frames out. */
+/* daemon/connection.h: one client's socket, and its rings: frames in, frames out. */
 #pragma once
 
+#include "daemon/rota.h"
 #include "proto/frame.h"
 
 #include <stdbool.h>
@@ -10,9 +11,12 @@
 struct connection;
 
 struct connection_events {
-    /* A whole frame; the receiver may take descriptors, the rest is closed. */
-    void (*frame)(struct connection *connection, const uint8_t *payload, size_t size,
-                  struct frame_fds *fds);
+    /* A whole frame. The receiver takes from the budget what it costs, and may stop between two
+     * commands once that is used up; it returns how many bytes are done. The others come again, as
+     * a frame of their own with the same descriptors. Of a frame that is done it may have taken
+     * descriptors, the rest is closed. */
+    size_t (*frame)(struct connection *connection, const uint8_t *payload, size_t size,
+                    struct frame_fds *fds, int *budget);
     /* A batch of frames was handed over. */
     void (*settled)(struct connection *connection);
     /* The peer broke a rule of framing; it may be told, `lost` follows. */
@@ -24,35 +28,47 @@ struct connection_events {
 };
 
 struct connection_output;
+struct client_rings;
 
 struct connection {
     uv_poll_t poll;
+    struct rota *rota;                  /* borrowed: outlives us */
+    struct rota_member member;
     int fd;
     int events_watched;
     const struct connection_events *events; /* borrowed: static */
     size_t out_limit;
     bool broken;                        /* nothing is read or written any more */
+    bool refusing;                      /* it broke a rule: last words go by the socket */
     bool told;                          /* `lost` was called */
     bool paused;                        /* nothing is read: the GPU is behind */
-    bool kick;                          /* come back at once, not only for new bytes */
+    bool ready;                         /* what the socket gave waits for a turn */
+    bool ended;                         /* the last thing it gave was its end */
     bool closing;
+    unsigned n_handles;                 /* of libuv, not closed yet */
     const char *reason;                 /* why it is broken; NULL: the peer hung up */
 
-    uint8_t *partial;                   /* bytes of frames not handed over yet */
-    size_t partial_size;
+    uint8_t *kept;                      /* bytes of the socket not handed over yet */
+    size_t kept_begin, kept_end;
     struct frame_fds fds;               /* came with those */
+    struct client_rings *rings;         /* NULL: none were asked for */
 
     struct connection_output *out, **out_tail;
     size_t out_size;                    /* of what the kernel has not taken yet, and a weight for
                                            each descriptor */
 };
 
-/* Serve @p fd (non-blocking; owned from now on, also on failure) on the loop. */
-int connection_open(struct connection *connection, uv_loop_t *loop, int fd,
+/* Serve @p fd (non-blocking; owned from now on, also on failure) on the rota's loop. */
+int connection_open(struct connection *connection, struct rota *rota, int fd,
                     const struct connection_events *events, size_t out_limit);
 
-/* Queue a frame; its descriptors are duplicated. More than the limit unread: the peer is given
- * up. */
+/* Make rings of these sizes and use them from now on. ret_fds: their memory, which the caller
+ * closes, and the bell, which stays ours; both are for the peer. -EEXIST, -EINVAL, -errno. */
+int connection_open_rings(struct connection *connection, uint32_t to_daemon, uint32_t to_client,
+                          int ret_fds[2]);
+
+/* Send a frame: by the ring, where there is one with room and the frame has no descriptors, else by
+ * the socket. Descriptors are duplicated. More than the limit unread: the peer is given up. */
 void connection_send(struct connection *connection, const uint8_t *payload, size_t size,
                      const int *fds, unsigned n_fds);
 

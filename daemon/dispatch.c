@@ -562,6 +562,11 @@ static void counters_collect(struct session *session, struct counter_list *list)
     }
 }
 
+static void on_ring_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    session_open_rings(session, message->serial, message->ring_open);
+}
+
 static void on_stats(struct session *session, const Xpurt__ToDaemon *message)
 {
     Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
@@ -601,6 +606,7 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_NATIVE_OPEN] =   { on_native_open,   SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_NATIVE_POOL_OPEN] = { on_native_pool_open, SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_MEMORY_NATIVE] = { on_memory_native, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_RING_OPEN] =     { on_ring_open,     SESSION_READY, 0 },
 };
 /* clang-format on */
 
@@ -635,19 +641,25 @@ struct decoded {
 };
 
 #define COMMAND_SIZE_MIN 2              /* a tag and a length */
+#define COST_SIMPLE 1                   /* of a Record, a Wait, a frame: some 100 ns */
+#define COST_OTHER 4
+#define COST_REQUEST 32
 
-/* Decode the commands a frame begins with. *ret_used: the bytes of them. False: one of them cannot
- * be decoded. */
-static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size,
+/* Decode commands that a frame begins with, as many as the budget is good for. *ret_used: the bytes
+ * of them. False: one of them cannot be decoded. */
+static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size, int *budget,
                             struct decoded **ret_commands, size_t *ret_n, size_t *ret_used)
 {
+    size_t most = size / COMMAND_SIZE_MIN + 1, n = 0, used = 0, taken;
     struct decoded *decoded;
-    size_t n = 0, used = 0, taken;
 
-    decoded = arena->allocator.alloc(arena, (size / COMMAND_SIZE_MIN + 1) * sizeof(*decoded));
+    if (most > (size_t)*budget)
+        most = (size_t)*budget;         /* none costs less than 1 */
+    decoded = arena->allocator.alloc(arena, most * sizeof(*decoded));
     if (!decoded)
         return false;
-    while ((taken = command_take(payload + used, size - used, &decoded[n].command))) {
+    while (*budget > 0 &&
+           (taken = command_take(payload + used, size - used, &decoded[n].command))) {
         const struct command *command = &decoded[n].command;
 
         if (command->kind == COMMAND_OTHER) {
@@ -656,6 +668,7 @@ static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t 
             if (!decoded[n].other)
                 return false;
         }
+        *budget -= command->kind == COMMAND_OTHER ? COST_OTHER : COST_SIMPLE;
         used += taken;
         n++;
     }
@@ -677,43 +690,64 @@ static void run_decoded(struct session *session, const struct decoded *decoded)
         run_command(session, decoded->other);
 }
 
-void dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
-                    size_t size, unsigned n_fds)
+/* What follows the commands at the front of a frame: nothing, nearly always. */
+static void run_rest(struct session *session, const Xpurt__ToDaemon *message, unsigned n_fds,
+                     int *budget)
 {
-    Xpurt__ToDaemon *message;
+    session->runtime->counters.commands += message->n_commands;
+    *budget -= COST_OTHER * (int)message->n_commands;
+    for (size_t i = 0; i < message->n_commands; i++)
+        run_command(session, message->commands[i]);
+    if (message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET) {
+        *budget -= COST_REQUEST;
+        run_request(session, message, n_fds);
+    } else if (message->serial) {
+        session_error(session, message->serial, 0, XPURT_ERROR_UNSUPPORTED,
+                      "a request that this daemon does not know");
+    }
+}
+
+static bool has_request(const Xpurt__ToDaemon *message)
+{
+    return message && message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
+}
+
+size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
+                      size_t size, unsigned n_fds, int *budget)
+{
+    Xpurt__ToDaemon *message = NULL;
     struct decoded *first;
     size_t n_first, used;
-    bool has_request;
+    bool whole, good;
 
     arena_reset(arena);
-    session->runtime->counters.frames++;
-    message = NULL;
-    if (decode_commands(arena, payload, size, &first, &n_first, &used))
+    *budget -= COST_SIMPLE;
+    good = decode_commands(arena, payload, size, budget, &first, &n_first, &used);
+    whole = good && (used == size || *budget > 0);
+    if (whole && used < size) {
         message = xpurt__to_daemon__unpack(&arena->allocator, size - used, payload + used);
-    if (!message) {
+        good = message;
+    }
+    if (!good) {
         refuse(session, 0, "a frame that cannot be decoded");
-        return;
+        return size;
     }
-    has_request = message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
-
-    if (session->state == SESSION_NEW && (n_first || message->n_commands || !has_request)) {
-        refuse(session, message->serial, "the first request must be Hello");
-        return;
+    if (session->state == SESSION_NEW &&
+        (n_first || !has_request(message) || message->n_commands)) {
+        refuse(session, message ? message->serial : 0, "the first request must be Hello");
+        return size;
     }
-    if (n_fds && !has_request) {
-        refuse(session, message->serial, "descriptors came with a frame that takes none");
-        return;
+    if (n_fds && whole && !has_request(message)) {
+        refuse(session, 0, "descriptors came with a frame that takes none");
+        return size;
     }
 
     reaper_observe(session->runtime->reaper);
-    session->runtime->counters.commands += n_first + message->n_commands;
+    session->runtime->counters.frames += whole;
+    session->runtime->counters.commands += n_first;
     for (size_t i = 0; i < n_first; i++)
         run_decoded(session, &first[i]);
-    for (size_t i = 0; i < message->n_commands; i++)
-        run_command(session, message->commands[i]);
-    if (has_request)
-        run_request(session, message, n_fds);
-    else if (message->serial)
-        session_error(session, message->serial, 0, XPURT_ERROR_UNSUPPORTED,
-                      "a request that this daemon does not know");
+    if (message)
+        run_rest(session, message, n_fds, budget);
+    return used < size && !whole ? used : size;
 }

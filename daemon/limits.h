@@ -22,11 +22,14 @@
     X(user_native_slots,  65536)                 /* events shared with other contexts */ \
     X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \
     X(user_host_memory,   UINT64_C(17179869184)) /* bytes, pinned: 16 GiB */ \
+    X(user_ring_bytes,    UINT64_C(268435456))   /* shared memory of rings: 256 KiB for 1024 sessions */ \
     X(session_queued,     65536)                 /* commands waiting for others' records */ \
     X(session_unfinished, 131072)                /* uses of memory and events that the GPU has not \
                                                     done: then we read no more */ \
     X(session_out_bytes,  1048576)               /* unread replies: a client that never reads */ \
     X(hello_timeout_ms,   5000)                  /* connected and silent: closed */ \
+    X(ring_spin_us,       50)                    /* looking at a ring that fell silent, before the \
+                                                    bell has to be rung; 0: never */ \
     X(sessions,           4096)                  /* board slots; the packing of a point */
 /* clang-format on */
 

@@ -41,6 +41,7 @@ struct server {
     uv_loop_t *loop;                    /* borrowed */
     const struct config *config;        /* borrowed */
     struct runtime runtime;
+    struct rota rota;
     struct arena arena;
     struct listener *listeners;
     struct client *clients;             /* oldest first */
@@ -83,16 +84,19 @@ static struct client *client_of(struct connection *connection)
     return (struct client *)connection;
 }
 
-static void on_frame(struct connection *connection, const uint8_t *payload, size_t size,
-                     struct frame_fds *fds)
+static size_t on_frame(struct connection *connection, const uint8_t *payload, size_t size,
+                       struct frame_fds *fds, int *budget)
 {
     struct server *server = server_of(connection);
+    size_t done;
 
-    dispatch_frame(session_of(connection), &server->arena, payload, size, fds->count);
+    done =
+        dispatch_frame(session_of(connection), &server->arena, payload, size, fds->count, budget);
     if (session_of(connection)->state == SESSION_READY && client_of(connection)->deadline) {
         client_of(connection)->deadline = 0;
         hello_timer_set(server);
     }
+    return done;
 }
 
 static void on_settled(struct connection *connection)
@@ -217,7 +221,7 @@ static int client_new(struct server *server, int fd)
         free(client);
         return r;
     }
-    r = connection_open(&client->session.connection, server->loop, fd, &client_events,
+    r = connection_open(&client->session.connection, &server->rota, fd, &client_events,
                         server->config->limits.session_out_bytes);
     if (r < 0) {
         user_unref(client->session.user);
@@ -323,6 +327,7 @@ int server_new(uv_loop_t *loop, struct gpu *gpu, const struct config *config,
         free(server);
         return r;
     }
+    rota_init(&server->rota, loop, &config->limits.ring_spin_us);
     uv_timer_init(loop, &server->hello_timer);
     server->hello_timer.data = server;
     *ret_server = server;
@@ -346,6 +351,7 @@ static void server_settle(struct server *server)
         return;
     reaper_stop(server->runtime.reaper);
     uv_close((uv_handle_t *)&server->hello_timer, NULL);
+    rota_close(&server->rota);
     server->done(server->data);
     server->done = NULL;
 }

@@ -8,6 +8,7 @@
  */
 #include "daemon/session.h"
 #include "daemon/log.h"
+#include "daemon/ring.h"
 #include "daemon/watch.h"
 
 #include <assert.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- talking back ------------------------------------------------------------------------------- */
 
@@ -116,6 +118,35 @@ xpurt_result session_start(struct session *session, const char *name)
     return XPURT_SUCCESS;
 }
 
+void session_open_rings(struct session *session, uint32_t serial, const Xpurt__RingOpen *open)
+{
+    uint32_t to_daemon = open->to_daemon ? open->to_daemon : RING_TO_DAEMON;
+    uint32_t to_client = open->to_client ? open->to_client : RING_TO_CLIENT;
+    uint64_t bytes = rings_bytes(to_daemon, to_client);
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__RingOpened opened = XPURT__RING_OPENED__INIT;
+    int fds[2], r;
+
+    if (!session_charge(session, serial, CHARGE_RING_BYTES, bytes))
+        return;
+    r = connection_open_rings(&session->connection, to_daemon, to_client, fds);
+    if (r < 0) {
+        user_discharge(session->user, CHARGE_RING_BYTES, bytes);
+        session_error(session, serial, 0,
+                      r == -EINVAL || r == -EEXIST ? XPURT_ERROR_INVALID_ARGUMENT :
+                                                     XPURT_ERROR_OUT_OF_HOST_MEMORY,
+                      "no rings of %u and %u bytes: %s", to_daemon, to_client, strerror(-r));
+        return;
+    }
+    session->ring_bytes = bytes;
+    opened.to_daemon = to_daemon;
+    opened.to_client = to_client;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_RING_OPENED;
+    reply.ring_opened = &opened;
+    session_reply(session, serial, &reply, fds, 2);
+    close(fds[0]);
+}
+
 static void waiters_release(struct session *session)
 {
     /* They look at the point again, and find that its session is gone. */
@@ -133,6 +164,7 @@ void session_end(struct session *session)
     session->state = SESSION_DEAD;
     if (was != SESSION_READY)
         return;
+    user_discharge(session->user, CHARGE_RING_BYTES, session->ring_bytes);
 
     board_orphan(session->board);
     waiters_release(session);

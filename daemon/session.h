@@ -25,6 +25,7 @@ struct session {
     enum session_state state;
     bool detached;                      /* the connection is closed, memory may go */
     bool charged;                       /* CHARGE_SESSIONS, until the board takes it over */
+    uint64_t ring_bytes;                /* charged */
     struct user *user;
     pid_t pid;
     char name[64];
@@ -64,6 +65,9 @@ static inline struct session *session_of(struct connection *connection)
 
 /* Hello was fine: make the boards. The session itself was charged when it connected. */
 xpurt_result session_start(struct session *session, const char *name);
+
+/* The client asks for rings. */
+void session_open_rings(struct session *session, uint32_t serial, const Xpurt__RingOpen *open);
 
 /* The client is gone: orphan what others see, give back what nobody uses, drain the rest. */
 void session_end(struct session *session);

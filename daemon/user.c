@@ -27,6 +27,7 @@ static const struct {
     [CHARGE_NATIVE_SLOTS] = { "native-slots", offsetof(struct limits, user_native_slots) },
     [CHARGE_MEMORY] = { "memory", offsetof(struct limits, user_memory) },
     [CHARGE_HOST_MEMORY] = { "host-memory", offsetof(struct limits, user_host_memory) },
+    [CHARGE_RING_BYTES] = { "ring-bytes", offsetof(struct limits, user_ring_bytes) },
 };
 
 const char *charge_name(enum charge charge)

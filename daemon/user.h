@@ -25,6 +25,7 @@ enum charge {
     CHARGE_NATIVE_SLOTS,
     CHARGE_MEMORY,                      /* bytes on devices */
     CHARGE_HOST_MEMORY,                 /* bytes pinned */
+    CHARGE_RING_BYTES,
     CHARGE_COUNT,
 };
 

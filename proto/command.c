@@ -116,15 +116,20 @@ size_t command_take(const uint8_t *in, size_t size, struct command *ret_command)
     };
     uint64_t values[FIELDS] = { 0 };
     struct command command = { .kind = COMMAND_OTHER };
+    const uint8_t *body;
+    uint64_t length;
 
-    if (size < 2 || in[0] != COMMANDS || in[1] >= 0x80 || in[1] + 2u > size)
+    if (size < 2 || in[0] != COMMANDS)
         return 0;
-    command.bytes = in + 2;
-    command.size = in[1];
-    if (command.size >= 2 && (in[2] == RECORD || in[2] == WAIT) && in[3] + 2u == command.size) {
-        unsigned kind = in[2] == RECORD ? COMMAND_RECORD : COMMAND_WAIT;
+    body = take_varint(in + 1, in + size, &length);
+    if (!body || length > (size_t)(in + size - body))
+        return 0;
+    command.bytes = body;
+    command.size = (size_t)length;
+    if (length >= 2 && (body[0] == RECORD || body[0] == WAIT) && body[1] + 2u == length) {
+        unsigned kind = body[0] == RECORD ? COMMAND_RECORD : COMMAND_WAIT;
 
-        if (take_fields(in + 4, in + 2 + command.size, tags[kind], values)) {
+        if (take_fields(body + 2, body + length, tags[kind], values)) {
             command.kind = kind;
             command.stream = (uint32_t)values[1];
             command.value = values[2];
@@ -132,5 +137,5 @@ size_t command_take(const uint8_t *in, size_t size, struct command *ret_command)
         }
     }
     *ret_command = command;
-    return 2 + command.size;
+    return (size_t)(body - in) + command.size;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -28,7 +29,7 @@ void raw_connect(struct raw *raw, const char *path)
     struct sockaddr_un address = { .sun_family = AF_UNIX };
 
     memset(raw, 0, sizeof(*raw));
-    raw->progress_fd = raw->events_fd = -1;
+    raw->progress_fd = raw->events_fd = raw->bell = -1;
     raw->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     test_require(raw->fd >= 0, "socket: %s", strerror(errno));
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
@@ -69,6 +70,29 @@ void raw_open(struct raw *raw, const char *path)
         raw->values[i] = raw->progress->header.base;
 }
 
+xpurt_result raw_open_rings(struct raw *raw, uint32_t to_daemon, uint32_t to_client)
+{
+    Xpurt__RingOpen open = XPURT__RING_OPEN__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(RING_OPEN), .ring_open = &open };
+    const Xpurt__RingOpened *opened;
+    xpurt_result result;
+
+    open.to_daemon = to_daemon;
+    open.to_client = to_client;
+    result = raw_result(raw, &request);
+    if (result)
+        return result;
+    opened = raw->reply->ring_opened;
+    test_require(raw->reply->reply_case == XPURT__TO_CLIENT__REPLY_RING_OPENED &&
+                     raw->fds.count == 2,
+                 "rings without their descriptors");
+    test_require(rings_map(raw->fds.fds[0], opened->to_daemon, opened->to_client, &raw->rings) == 0,
+                 "the rings cannot be mapped");
+    close(frame_fds_take(&raw->fds));
+    raw->bell = frame_fds_take(&raw->fds);
+    return XPURT_SUCCESS;
+}
+
 static void reply_release(struct raw *raw)
 {
     if (raw->reply)
@@ -87,6 +111,10 @@ void raw_close(struct raw *raw)
         munmap(raw->events, sizeof(*raw->events));
         close(raw->progress_fd);
         close(raw->events_fd);
+    }
+    if (raw->rings.base) {
+        rings_unmap(&raw->rings);
+        close(raw->bell);
     }
     raw->fd = -1;
     raw->progress = NULL;
@@ -126,6 +154,32 @@ int raw_send_fds(struct raw *raw, const void *bytes, size_t size, const int *fds
     return n < 0 ? -errno : 0;
 }
 
+int raw_put(struct raw *raw, const void *bytes, size_t size)
+{
+    struct ring *ring = &raw->rings.to_daemon;
+
+    if (ring_room(ring, size) <= 0)
+        return -EAGAIN;
+    memcpy(ring_at(ring, ring->position), bytes, size);
+    if (ring_publish(ring, size))
+        (void)eventfd_write(raw->bell, 1);
+    return 0;
+}
+
+/* A whole frame, when there is room. */
+static int put_waiting(struct raw *raw, const void *bytes, size_t size)
+{
+    for (int ms = 0; raw_put(raw, bytes, size) < 0; ms += 100) {
+        struct pollfd pollfd = { .fd = raw->fd, .events = POLLRDHUP };
+
+        if (poll(&pollfd, 1, 0) > 0)
+            return -EPIPE;
+        test_require(ms < BOUND_MS, "the daemon does not read the ring");
+        test_require(ring_await_room(&raw->rings.to_daemon, size, 100000000) == 0, "a wild index");
+    }
+    return 0;
+}
+
 int raw_send_frame(struct raw *raw, const void *payload, size_t size)
 {
     uint8_t bytes[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
@@ -134,6 +188,8 @@ int raw_send_frame(struct raw *raw, const void *payload, size_t size)
     test_require(size <= FRAME_PAYLOAD_MAX, "a frame of %zu bytes", size);
     frame_header_write(bytes, &header);
     memcpy(bytes + FRAME_HEADER_SIZE, payload, size);
+    if (raw->rings.base && !raw->by_socket)
+        return put_waiting(raw, bytes, FRAME_HEADER_SIZE + size);
     return raw_send(raw, bytes, FRAME_HEADER_SIZE + size);
 }
 
@@ -157,10 +213,9 @@ int raw_send_command(struct raw *raw, const Xpurt__Command *command)
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
-static void reply_take(struct raw *raw, size_t length, unsigned n_fds)
+static void reply_take(struct raw *raw, const uint8_t *payload, size_t length, unsigned n_fds)
 {
-    raw->reply = xpurt__to_client__unpack(NULL, length, raw->bytes + FRAME_HEADER_SIZE);
-    raw->have = 0;
+    raw->reply = xpurt__to_client__unpack(NULL, length, payload);
     test_require(raw->reply, "the daemon sent what cannot be decoded");
     test_require(raw->fds.count == n_fds, "%u descriptors came, not %u", raw->fds.count, n_fds);
     if (raw->reply->reply_case == XPURT__TO_CLIENT__REPLY_ERROR) {
@@ -169,6 +224,25 @@ static void reply_take(struct raw *raw, size_t length, unsigned n_fds)
         snprintf(raw->text, sizeof(raw->text), "%s", raw->reply->error->text);
         test_require(raw->text[0], "an Error without a sentence");
     }
+}
+
+/* The next frame of the ring; false when there is none. */
+static bool ring_receive(struct raw *raw)
+{
+    struct ring *ring = &raw->rings.to_client;
+    const uint8_t *frame = ring_at(ring, ring->position);
+    struct frame_header header = { 0 };
+    size_t size = 0;
+
+    test_require(ring_look(ring, &size) == 0, "the daemon wrote a wild index");
+    if (!size)
+        return false;
+    test_require(size >= FRAME_HEADER_SIZE && frame_header_read(frame, &header) == 0 &&
+                     FRAME_HEADER_SIZE + header.length <= size && !header.fds,
+                 "a frame in the ring that breaks rules");
+    reply_take(raw, frame + FRAME_HEADER_SIZE, header.length, 0);
+    ring_consume(ring, FRAME_HEADER_SIZE + header.length);
+    return true;
 }
 
 enum raw_came raw_receive(struct raw *raw, int timeout_ms)
@@ -181,11 +255,20 @@ enum raw_came raw_receive(struct raw *raw, int timeout_ms)
         size_t want = FRAME_HEADER_SIZE;
         ssize_t n;
 
+        if (raw->rings.base && !raw->have &&
+            (ring_receive(raw) || !ring_sleep(&raw->rings.to_client))) {
+            if (raw->reply)
+                return RAW_FRAME;
+            continue;
+        }
         if (raw->have >= FRAME_HEADER_SIZE) {
             test_require(frame_header_read(raw->bytes, &header) == 0, "a frame that breaks rules");
             want += header.length;
             if (raw->have == want) {
-                reply_take(raw, header.length, header.fds);
+                raw->have = 0;
+                if (!header.length)     /* the bell: there is something in the ring */
+                    continue;
+                reply_take(raw, raw->bytes + FRAME_HEADER_SIZE, header.length, header.fds);
                 return RAW_FRAME;
             }
         }

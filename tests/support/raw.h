@@ -9,6 +9,7 @@
 #include "proto/board.h"
 #include "proto/frame.h"
 #include "proto/handle.h"
+#include "proto/ring.h"
 #include "proto/xpurt.pb-c.h"
 
 #include <xpurt/base.h>
@@ -34,6 +35,11 @@ struct raw {
     struct board_events *events;
     int progress_fd, events_fd;
     uint64_t values[BOARD_TIMELINES];   /* the last one recorded on each stream */
+
+    /* After raw_open_rings(). */
+    struct rings rings;                 /* base NULL: none */
+    int bell;
+    bool by_socket;                     /* send frames by that all the same */
 };
 
 /* The start of an initialiser: { RAW_COMMAND(RECORD), .record = &record } */
@@ -52,12 +58,18 @@ void raw_connect(struct raw *raw, const char *socket);
 void raw_open(struct raw *raw, const char *socket);
 void raw_close(struct raw *raw);
 
+/* Ask for rings of these sizes (0: as the daemon likes), and send all frames by them from now on. */
+xpurt_result raw_open_rings(struct raw *raw, uint32_t to_daemon, uint32_t to_client);
+
 /* ---- out: 0, or -errno when the daemon has hung up ------------------------------------------- */
 
 int raw_send(struct raw *raw, const void *bytes, size_t size);
 
 /* One sendmsg() with any number of descriptors. */
 int raw_send_fds(struct raw *raw, const void *bytes, size_t size, const int *fds, unsigned n_fds);
+
+/* Put bytes into the ring, frames or not, and ring the bell if need be. -EAGAIN: there is no room. */
+int raw_put(struct raw *raw, const void *bytes, size_t size);
 
 /* A frame around @p payload. */
 int raw_send_frame(struct raw *raw, const void *payload, size_t size);

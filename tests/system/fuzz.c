@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/system/fuzz.c: wild clients against a real daemon, for a bounded time.
  *
- *      system_fuzz [SECONDS [SEED [faults]]]
+ *      system_fuzz [SECONDS [SEED [faults|rings]]]
  *
  * Several connections at once send commands and requests with wild values, valid ones with some
- * bytes changed, cut ones, descriptors, or hang up. All the while the witness must be well; in the
+ * bytes changed, cut ones, descriptors, or hang up. With rings, they do so through shared memory, with
+ * wild indices, bytes that change, and bells. All the while the witness must be well; in the
  * end the daemon's books must be as they were, and it must leave with status 0. Build with
  * sanitizers to see more.
  */
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +35,7 @@ static const char limits[] = "user-memory = 1G\n"
                              "user-watches = 40\n"
                              "session-queued = 500\n"
                              "session-out-bytes = 65536\n"
+                             "user-ring-bytes = 1M\n"
                              "hello-timeout-ms = 3000\n";
 
 /* Without these everything is done at once, and nobody ever waits. */
@@ -48,6 +51,7 @@ struct attacker {
     uint64_t seed;
     uint64_t sent;
     bool calm;                          /* in this life: errors are rare, streams live long */
+    bool deaf;                          /* in this life it does not listen */
     struct raw raw;
     uint64_t addresses[KEPT];
     uint32_t segments[KEPT];
@@ -61,6 +65,7 @@ static struct {
 } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static _Atomic bool stop;
+static bool with_rings;
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
@@ -444,6 +449,50 @@ static void mutate(struct attacker *attacker, uint8_t *bytes, size_t size)
         bytes[below(attacker, (uint32_t)size)] = (uint8_t)roll(attacker);
 }
 
+/* The indices and bytes that a client can write, at any time. */
+static void scribble(struct attacker *attacker)
+{
+    struct ring *there = &attacker->raw.rings.to_daemon, *back = &attacker->raw.rings.to_client;
+    uint64_t near_by = there->position + below(attacker, 64) - 32;
+
+    switch (below(attacker, attacker->calm ? 4 : 7)) {
+    case 0:
+        atomic_store(&there->shared->asleep, (uint32_t)wild(attacker));
+        break;
+    case 1:
+        atomic_store(&back->shared->asleep, (uint32_t)wild(attacker));
+        break;
+    case 2:
+        atomic_store(&there->shared->waiting, (uint32_t)wild(attacker));
+        atomic_store(&there->shared->room, (uint32_t)wild(attacker));
+        break;
+    case 3:                             /* in front of what was published: nobody should look */
+        memset(ring_at(there, there->position), (int)roll(attacker), 16);
+        break;
+    case 4:                             /* what may be read just now */
+        mutate(attacker, ring_at(there, there->position - 4096), 4096);
+        break;
+    case 5:
+        atomic_store(&there->shared->tail, below(attacker, 2) ? wild(attacker) : near_by);
+        break;
+    case 6:                             /* what comes back makes no sense any more */
+        atomic_store(&back->shared->head, below(attacker, 2) ? wild(attacker) : near_by);
+        attacker->deaf = true;
+        break;
+    }
+    if (below(attacker, 2))
+        (void)eventfd_write(attacker->raw.bell, 1);
+}
+
+static int bytes_send(struct attacker *attacker, const void *bytes, size_t size)
+{
+    if (!attacker->raw.rings.base || below(attacker, 20) == 0)
+        return raw_send(&attacker->raw, bytes, size);
+    if (chance(attacker, 50))
+        scribble(attacker);
+    return raw_put(&attacker->raw, bytes, size);
+}
+
 static int frame_send_wild(struct attacker *attacker)
 {
     static _Thread_local uint8_t frame[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
@@ -458,11 +507,11 @@ static int frame_send_wild(struct attacker *attacker)
     if (chance(attacker, 300))
         mutate(attacker, frame, FRAME_HEADER_SIZE);
     if (chance(attacker, 300)) {        /* cut, and hang up */
-        raw_send(&attacker->raw, frame, below(attacker, (uint32_t)(FRAME_HEADER_SIZE + size)));
+        bytes_send(attacker, frame, below(attacker, (uint32_t)(FRAME_HEADER_SIZE + size)));
         return -EPIPE;
     }
     if (!chance(attacker, 300))
-        return raw_send(&attacker->raw, frame, FRAME_HEADER_SIZE + size);
+        return bytes_send(attacker, frame, FRAME_HEADER_SIZE + size);
 
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     r = raw_send_fds(&attacker->raw, frame, FRAME_HEADER_SIZE + size, &null, 1);
@@ -496,14 +545,20 @@ static void learn(struct attacker *attacker)
     }
     /* A failed stream stays failed until it is destroyed: try its number again. */
     if (reply->reply_case == XPURT__TO_CLIENT__REPLY_ERROR && reply->error->stream &&
-        reply->error->stream <= BOARD_TIMELINES)
+        reply->error->stream <= BOARD_TIMELINES) {
+        attacker->raw.by_socket = true; /* which does not wait for room */
         raw_stream_destroy(&attacker->raw, reply->error->stream - 1);
+        attacker->raw.by_socket = false;
+    }
 }
 
 static void attacker_open(struct attacker *attacker, unsigned index)
 {
     raw_open(&attacker->raw, attacker->scene->daemon.socket);
     shared.slots[index] = attacker->raw.slot;
+    if (with_rings)                     /* refused for some, when all open large ones at once */
+        (void)raw_open_rings(&attacker->raw, RING_SIZE_MIN << below(attacker, 6),
+                             RING_SIZE_MIN << below(attacker, 2));
     fcntl(attacker->raw.fd, F_SETFL, O_NONBLOCK); /* it gives up where others would wait */
     for (uint32_t i = 0; i < 6; i++)
         raw_stream_create(&attacker->raw, i, i % 2);
@@ -517,19 +572,19 @@ static void *attack(void *data)
     unsigned index = (unsigned)(attacker - attackers);
 
     while (!atomic_load(&stop)) {
-        bool deaf = below(attacker, 6) == 0; /* this time it does not listen */
         uint32_t life = 1 + below(attacker, 4000);
 
         attacker->calm = below(attacker, 2);
+        attacker->deaf = below(attacker, 6) == 0;
         attacker_open(attacker, index);
         while (life-- && !atomic_load(&stop)) {
             int r = frame_send_wild(attacker);
 
-            if (r == -EAGAIN && !deaf)
+            if (r == -EAGAIN && !attacker->deaf)
                 scene_sleep_ms(1);      /* a frame was cut: what follows is rubbish, and welcome */
             else if (r < 0)
                 break;
-            while (!deaf && raw_receive(&attacker->raw, 0) == RAW_FRAME)
+            while (!attacker->deaf && raw_receive(&attacker->raw, 0) == RAW_FRAME)
                 learn(attacker);
         }
         raw_close(&attacker->raw);
@@ -541,7 +596,7 @@ int main(int argc, char **argv)
 {
     unsigned long seconds = argc > 1 ? strtoul(argv[1], NULL, 10) : 5;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0;
-    const char *failing = argc > 3 ? faults : "";
+    const char *failing = argc > 3 && strcmp(argv[3], "faults") == 0 ? faults : "";
     char soft_fault[512];
     static struct scene scene;
     pthread_t threads[ATTACKERS];
@@ -550,8 +605,9 @@ int main(int argc, char **argv)
 
     if (!seed)
         seed = scene_now_ns();
-    printf("system_fuzz %lu 0x%llx%s\n", seconds, (unsigned long long)seed,
-           *failing ? " faults" : "");
+    with_rings = argc > 3 && strcmp(argv[3], "rings") == 0;
+    printf("system_fuzz %lu 0x%llx %s\n", seconds, (unsigned long long)seed,
+           argc > 3 ? argv[3] : "");
     fflush(stdout);
     snprintf(soft_fault, sizeof(soft_fault), "%s%s", failing, delays);
     setenv("ZE_SOFT_FAULT", soft_fault, 1);

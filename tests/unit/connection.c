@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/unit/connection.c: frames over a socketpair and a real loop. */
 #include "daemon/connection.h"
+#include "daemon/ring.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +18,8 @@
 enum reaction { REACT_NOT, REACT_PAUSE, REACT_BREAK, REACT_ANSWER };
 
 static uv_loop_t loop;
+static struct rota rota;
+static const uint64_t spin_us;
 static struct connection connection;
 static int peer;
 static unsigned frames, settled, lost, refused, closed, taken;
@@ -23,12 +27,37 @@ static size_t bytes_got;
 static const char *reason;
 static enum reaction reaction;
 static bool resume_when_settled;
+static unsigned turns;                  /* calls of on_frame() that left something undone */
+static struct rings rings;              /* the peer's end */
+static int bell = -1;
 
-static void on_frame(struct connection *where, const uint8_t *payload, size_t size,
-                     struct frame_fds *fds)
+static bool slow;                       /* each byte is a unit of the budget */
+static uint8_t next_byte;
+
+static size_t slow_frame(const uint8_t *payload, size_t size, const struct frame_fds *fds,
+                         int *budget)
+{
+    size_t done = 0;
+
+    cr_assert_gt(*budget, 0);
+    for (--*budget; done < size && *budget > 0; --*budget)
+        cr_assert_eq(payload[done++], next_byte++);
+    if (done < size) {
+        turns++;
+        return done;
+    }
+    frames++;
+    taken += fds->count;
+    return size;
+}
+
+static size_t on_frame(struct connection *where, const uint8_t *payload, size_t size,
+                       struct frame_fds *fds, int *budget)
 {
     cr_assert_eq(where, &connection);
     cr_assert(!lost && !closed, "a frame after the end");
+    if (slow)
+        return slow_frame(payload, size, fds, budget);
     for (size_t i = 0; i < size; i++)
         cr_assert_eq(payload[i], (uint8_t)(frames + i), "frame %u, byte %zu", frames, i);
     while (fds->count) {
@@ -43,6 +72,8 @@ static void on_frame(struct connection *where, const uint8_t *payload, size_t si
         connection_break(where, "enough");
     else if (reaction == REACT_ANSWER)
         connection_send(where, payload, size, NULL, 0);
+    --*budget;
+    return size;
 }
 
 static void on_settled(struct connection *where)
@@ -87,7 +118,8 @@ static void begin(void)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
     cr_assert_eq(uv_loop_init(&loop), 0);
     peer = ends[1];
-    cr_assert_eq(connection_open(&connection, &loop, ends[0], &events, OUT_LIMIT), 0);
+    rota_init(&rota, &loop, &spin_us);
+    cr_assert_eq(connection_open(&connection, &rota, ends[0], &events, OUT_LIMIT), 0);
 }
 
 /* Until nothing more happens by itself. */
@@ -102,6 +134,7 @@ static void end(void)
 {
     if (!lost)
         connection_close(&connection);
+    rota_close(&rota);
     uv_run(&loop, UV_RUN_DEFAULT);
     cr_assert_eq(closed, 1);
     cr_assert_eq(uv_loop_close(&loop), 0);
@@ -153,7 +186,7 @@ Test(connection, frames_of_all_sizes)
     cr_assert_eq(frames, 7);
     cr_assert_eq(bytes_got, total);
     cr_assert_eq(lost, 0);
-    cr_assert_null(connection.partial, "an idle connection holds no buffer");
+    cr_assert_null(connection.kept, "an idle connection holds no buffer");
 }
 
 Test(connection, one_byte_at_a_time)
@@ -388,4 +421,277 @@ Test(connection, echo_to_a_peer_that_leaves)
     cr_assert_eq(lost, 1);
     cr_assert_null(reason);
     peer = -1;
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* A frame that costs more than a turn comes in pieces, its descriptors with the last one. */
+Test(connection, long_frames_take_turns)
+{
+    size_t first = frame_write(buffer, 0, 5000, 2), second = frame_write(buffer + first, 0, 300, 1);
+    int fds[2] = { peer, peer };
+
+    slow = true;
+    for (size_t i = 0; i < 300; i++)    /* goes on where the first one ends */
+        buffer[first + FRAME_HEADER_SIZE + i] = (uint8_t)(5000 + i);
+    cr_assert_eq(frame_send(peer, buffer, first, fds, 2), (ssize_t)first);
+    cr_assert_eq(frame_send(peer, buffer + first, second, fds, 1), (ssize_t)second);
+    while (frames < 2 && !lost)
+        turn();
+    cr_assert_eq(lost, 0);
+    cr_assert_gt(turns, 10);
+    cr_assert_eq(taken, 3);
+    cr_assert_null(connection.kept);
+    cr_assert(!connection.member.listed, "nothing is left to do");
+}
+
+/* One that never stops sending does not keep another one waiting for more than a turn or two. */
+Test(connection, nobody_waits_for_a_long_frame)
+{
+    size_t size = frame_write(buffer, 0, 60000, 0);
+    unsigned rounds = 0;
+
+    slow = true;
+    peer_send(buffer, size);
+    for (; !frames; rounds++)
+        uv_run(&loop, UV_RUN_NOWAIT);   /* in each of these others have their turn */
+    cr_assert_gt(rounds, 100);
+}
+
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+static void open_rings(void)
+{
+    int fds[2];
+
+    cr_assert_eq(connection_open_rings(&connection, RING_SIZE_MIN, RING_SIZE_MIN, fds), 0);
+    cr_assert_eq(rings_map(fds[0], RING_SIZE_MIN, RING_SIZE_MIN, &rings), 0);
+    close(fds[0]);
+    bell = fds[1];                      /* the daemon's own: it closes it */
+}
+
+/* Put bytes into the ring; true: and ring the bell. */
+static bool put(const void *bytes, size_t size)
+{
+    struct ring *ring = &rings.to_daemon;
+    bool asleep;
+
+    while (ring_room(ring, size) == 0)
+        turn();
+    memcpy(ring_at(ring, ring->position), bytes, size);
+    asleep = ring_publish(ring, size);
+    if (asleep)
+        cr_assert_eq(eventfd_write(bell, 1), 0);
+    return asleep;
+}
+
+Test(connection, frames_by_the_ring)
+{
+    unsigned rung = 0;
+
+    open_rings();
+    for (unsigned i = 0; i < 500; i++) {
+        rung += put(buffer, frame_write(buffer, i, i % 90, 0));
+        if (i % 100 == 99)
+            turn();
+    }
+    cr_assert_eq(frames, 500);
+    cr_assert_eq(rung, 5, "once for each time it slept");
+    cr_assert(!connection.member.listed, "it sleeps again");
+    rings_unmap(&rings);
+}
+
+Test(connection, a_frame_as_large_as_the_ring)
+{
+    open_rings();
+    put(buffer, frame_write(buffer, 0, RING_SIZE_MIN - FRAME_HEADER_SIZE, 0));
+    turn();
+    put(buffer, frame_write(buffer, 1, RING_SIZE_MIN - FRAME_HEADER_SIZE, 0));
+    turn();
+    cr_assert_eq(frames, 2);
+    rings_unmap(&rings);
+}
+
+Test(connection, long_frames_of_the_ring_take_turns)
+{
+    open_rings();
+    slow = true;
+    for (unsigned i = 0; i < 3; i++)
+        put(buffer, frame_write(buffer, i * 5000, 5000, 0));
+    while (frames < 3 && !lost)
+        turn();
+    cr_assert_eq(lost, 0);
+    cr_assert_gt(turns, 30);
+    rings_unmap(&rings);
+}
+
+/* What is in the ring when something is sent by the socket comes before that. */
+Test(connection, the_ring_comes_first)
+{
+    size_t size = frame_write(buffer, 200, 10, 0);
+
+    open_rings();
+    for (unsigned i = 0; i < 200; i++)
+        put(buffer + size, frame_write(buffer + size, i, 20, 0));
+    peer_send(buffer, size);
+    turn();
+    cr_assert_eq(frames, 201);          /* each was in its place: see on_frame() */
+    rings_unmap(&rings);
+}
+
+/* A ring that is never empty does not keep the socket waiting for ever. */
+Test(connection, a_busy_ring_does_not_starve_the_socket)
+{
+    uint8_t frame[FRAME_HEADER_SIZE];
+    size_t size = frame_write(frame, 0, 0, 0);
+    unsigned rounds = 0;
+
+    open_rings();
+    slow = true;
+    peer_send(buffer, frame_write(buffer, 0, 0, 1)); /* a descriptor that is not there: refused */
+    while (!refused && rounds++ < 1000) {
+        while (ring_room(&rings.to_daemon, size) > 0)
+            put(frame, size);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    cr_assert_eq(refused, 1);
+    turn();
+    rings_unmap(&rings);
+}
+
+Test(connection, who_hangs_up_is_heard_out)
+{
+    open_rings();
+    for (unsigned i = 0; i < 400; i++)
+        put(buffer, frame_write(buffer, i, 20, 0));
+    shutdown(peer, SHUT_WR);
+    turn();
+    cr_assert_eq(frames, 400);
+    cr_assert_eq(lost, 1);
+    cr_assert_null(reason);
+    rings_unmap(&rings);
+}
+
+Test(connection, a_paused_ring_waits)
+{
+    open_rings();
+    reaction = REACT_PAUSE;
+    for (unsigned i = 0; i < 10; i++)
+        put(buffer, frame_write(buffer, i, 20, 0));
+    for (unsigned i = 1; i <= 10; i++) {
+        turn();
+        cr_assert_eq(frames, i);
+        cr_assert(!connection.member.listed, "nothing spins meanwhile");
+        connection_resume(&connection);
+    }
+    rings_unmap(&rings);
+}
+
+Test(connection, answers_by_the_ring_and_a_bell)
+{
+    struct ring *ring = &rings.to_client;
+    uint8_t header[FRAME_HEADER_SIZE];
+    size_t size;
+
+    open_rings();
+    connection_send(&connection, buffer, 10, NULL, 0);
+    cr_assert_eq(recv(peer, header, sizeof(header), 0), -1, "nobody sleeps");
+    cr_assert_eq(ring_look(ring, &size), 0);
+    cr_assert_eq(size, FRAME_HEADER_SIZE + 10);
+    ring_consume(ring, size);
+
+    cr_assert(ring_sleep(ring));
+    connection_send(&connection, buffer, 10, NULL, 0);
+    connection_send(&connection, buffer, 10, NULL, 0);
+    cr_assert_eq(recv(peer, header, sizeof(header), 0), (ssize_t)sizeof(header));
+    cr_assert_arr_eq(header, ((uint8_t[FRAME_HEADER_SIZE]){ 0 }), sizeof(header));
+    cr_assert_eq(recv(peer, header, sizeof(header), 0), -1, "one bell for both");
+
+    connection_send(&connection, buffer, 10, &peer, 1);
+    cr_assert_eq(recv(peer, header, sizeof(header), 0), (ssize_t)sizeof(header), "not by the ring");
+    rings_unmap(&rings);
+}
+
+/* The socket takes what the ring cannot. */
+Test(connection, answers_to_who_does_not_empty_the_ring)
+{
+    open_rings();
+    for (unsigned i = 0; i < 100 && !connection.out_size; i++)
+        connection_send(&connection, buffer, 10000, NULL, 0);
+    cr_assert_gt(connection.out_size, 0);
+    for (unsigned i = 0; i < 200; i++)
+        connection_send(&connection, buffer, 10000, NULL, 0);
+    turn();
+    cr_assert_eq(lost, 1);
+    cr_assert_not_null(reason);
+    rings_unmap(&rings);
+}
+
+static void expect_refused(void)
+{
+    turn();
+    cr_assert_eq(frames, 0);
+    cr_assert_eq(lost, 1);
+    cr_assert_not_null(reason);
+    rings_unmap(&rings);
+}
+
+Test(connection, wild_tail)
+{
+    open_rings();
+    atomic_store(&rings.to_daemon.shared->tail, RING_SIZE_MIN + 1);
+    eventfd_write(bell, 1);
+    expect_refused();
+    cr_assert_eq(refused, 1);
+}
+
+Test(connection, wild_head)
+{
+    open_rings();
+    atomic_store(&rings.to_client.shared->head, UINT64_C(1) << 40);
+    for (unsigned i = 0; i < 3; i++)
+        connection_send(&connection, buffer, 10000, NULL, 0);
+    expect_refused();
+}
+
+Test(connection, torn_frames)
+{
+    size_t size = frame_write(buffer, 0, 100, 0);
+
+    open_rings();
+    put(buffer, size - 1);
+    expect_refused();
+}
+
+Test(connection, descriptors_in_the_ring)
+{
+    open_rings();
+    put(buffer, frame_write(buffer, 0, 10, 1));
+    expect_refused();
+}
+
+Test(connection, rings_only_once_and_of_good_sizes)
+{
+    int fds[2];
+
+    cr_assert_eq(connection_open_rings(&connection, 5000, RING_SIZE_MIN, fds), -EINVAL);
+    open_rings();
+    cr_assert_eq(connection_open_rings(&connection, RING_SIZE_MIN, RING_SIZE_MIN, fds), -EEXIST);
+    rings_unmap(&rings);
+}
+
+/* The client shares the bell's flags, and may have taken what was in it. */
+Test(connection, a_bell_that_would_block)
+{
+    eventfd_t count;
+
+    open_rings();
+    cr_assert_eq(fcntl(bell, F_SETFL, 0), 0);
+    cr_assert_eq(eventfd_write(bell, 1), 0);
+    cr_assert_eq(eventfd_read(bell, &count), 0);
+    cr_assert_eq(eventfd_write(bell, 1), 0);
+    turn();
+    connection.rings->bell.poll_cb(&connection.rings->bell, 0, UV_READABLE);
+    cr_assert_eq(lost, 0);
+    rings_unmap(&rings);
 }

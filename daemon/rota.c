@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/rota.c: turns, and how long to watch who has nothing to do.
+ *
+ * Guarantees of this file:
+ *   - a round gives each member at most one turn, whatever members do to one another in theirs;
+ *   - watching ends after the configured time, after less where it has not paid, and at once where
+ *     others want the CPU; without members nothing runs.
+ *
+ * Does watching pay? Where it was in vain for the whole time, so many of the member's next watches
+ * are brief, the more the more often it was; until one pays. A brief one bridges the time between
+ * two commands of a client that sends one after the other.
+ */
+#include "daemon/rota.h"
+
+#include <utlist.h>
+
+#define BRIEF_NS UINT64_C(2000)
+#define BRIEF_MAX 63u
+#define GAP_NS UINT64_C(100000)         /* between two quiet rounds: others want this CPU ... */
+#define BUSY_NS UINT64_C(100000000)     /* ... for about so long */
+
+/* How long @p member is watched this time. */
+static uint64_t watch_ns(const struct rota *rota, const struct rota_member *member)
+{
+    uint64_t most = *rota->spin_us * 1000;
+
+    return member->brief && most > BRIEF_NS ? BRIEF_NS : most;
+}
+
+/* The watch ends with work, or in vain. */
+static void watch_end(struct rota *rota, struct rota_member *member, uint64_t now, bool work)
+{
+    if (work && now - member->quiet_ns > BRIEF_NS)
+        member->in_vain = 0;
+    if (work)
+        return;
+    if (now < rota->busy_until_ns) {
+        member->in_vain = member->brief = BRIEF_MAX;
+    } else if (member->brief) {
+        member->brief--;
+    } else {
+        member->in_vain = member->in_vain < BRIEF_MAX ? 2 * member->in_vain + 1 : BRIEF_MAX;
+        member->brief = member->in_vain;
+    }
+}
+
+void rota_worked(struct rota *rota)
+{
+    rota->quiet_round_ns = 0;
+}
+
+static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
+{
+    enum turn turn = member->turn(member);
+
+    if (turn == TURN_OVER)
+        rota_remove(rota, member);
+    if (turn == TURN_WORKED) {
+        if (member->quiet_ns)
+            watch_end(rota, member, now, true);
+        member->quiet_ns = 0;
+        rota_worked(rota);
+    }
+    if (turn != TURN_QUIET || !member->listed)
+        return;
+
+    if (!member->quiet_ns)
+        member->quiet_ns = now;
+    if (now - member->quiet_ns < watch_ns(rota, member) || !member->sleep(member))
+        return;
+    watch_end(rota, member, now, false);
+    rota_remove(rota, member);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct rota *rota = idle->data;
+    uint64_t now = uv_hrtime();
+    struct rota_member *member;
+
+    if (rota->quiet_round_ns && now - rota->quiet_round_ns > GAP_NS)
+        rota->busy_until_ns = now + BUSY_NS;
+    rota->quiet_round_ns = now;         /* until somebody has worked */
+    rota->round++;
+    while ((member = rota->members) && member->round != rota->round) {
+        member->round = rota->round;
+        DL_DELETE(rota->members, member);
+        DL_APPEND(rota->members, member);
+        member_turn(rota, member, now);
+    }
+}
+
+void rota_add(struct rota *rota, struct rota_member *member)
+{
+    if (member->listed)
+        return;
+    member->listed = true;
+    member->quiet_ns = 0;
+    DL_APPEND(rota->members, member);
+    if (!uv_is_active((uv_handle_t *)&rota->idle)) {
+        rota->quiet_round_ns = 0;
+        uv_idle_start(&rota->idle, on_idle);
+    }
+}
+
+void rota_remove(struct rota *rota, struct rota_member *member)
+{
+    if (!member->listed)
+        return;
+    member->listed = false;
+    DL_DELETE(rota->members, member);
+    if (!rota->members)
+        uv_idle_stop(&rota->idle);
+}
+
+void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us)
+{
+    *rota = (struct rota){ .spin_us = spin_us };
+    uv_idle_init(loop, &rota->idle);
+    rota->idle.data = rota;
+}
+
+void rota_close(struct rota *rota)
+{
+    uv_close((uv_handle_t *)&rota->idle, NULL);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/rota.h: whose turn it is.
+ *
+ * Members have work at hand, or a ring that may get some at any moment. In each round of the loop
+ * every member has one turn, which the member keeps short; sockets are looked at in between. A
+ * member that only waits is watched for a bounded time, then put to sleep: the loop of a daemon
+ * without members sleeps too.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum turn {
+    TURN_OVER,                          /* nothing to do any more: no member from now on */
+    TURN_WORKED,
+    TURN_QUIET,                         /* nothing now, but a ring is worth watching */
+};
+
+struct rota_member {
+    struct rota_member *prev, *next;
+    enum turn (*turn)(struct rota_member *member);
+    bool (*sleep)(struct rota_member *member); /* after TURN_QUIET; false: work came just now */
+    bool listed;
+    uint32_t round;                     /* of the last turn */
+    uint64_t quiet_ns;                  /* since when it waits; 0: it does not */
+    uint32_t in_vain;                   /* grows with each watch that was, up to a bound */
+    uint32_t brief;                     /* so many of the next watches are */
+};
+
+struct rota {
+    uv_idle_t idle;                     /* runs while there are members */
+    struct rota_member *members;
+    uint32_t round;
+    const uint64_t *spin_us;            /* borrowed: the most that a member is watched for */
+    uint64_t quiet_round_ns;            /* when the last round was in which nobody had work */
+    uint64_t busy_until_ns;             /* others want this CPU: all watches are brief */
+};
+
+void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);
+void rota_close(struct rota *rota);
+
+void rota_add(struct rota *rota, struct rota_member *member);
+void rota_remove(struct rota *rota, struct rota_member *member);
+
+/* Something else took time in this round. */
+void rota_worked(struct rota *rota);
