@@ -3,7 +3,8 @@
  *
  * Guarantees of this file:
  *   - commands leave in the order in which they were given, in frames the daemon accepts, and
- *     without allocation;
+ *     without allocation: by the socket until there are rings, from then on by the ring, where they
+ *     are written in place;
  *   - a thread that cannot send takes in what the daemon sends, so that two full sockets never
  *     wait for each other;
  *   - each reply reaches the thread that asked, whichever thread reads it from the socket;
@@ -14,6 +15,7 @@
 #include "client/deferred.h"
 #include "client/result.h"
 #include "proto/command.h"
+#include "proto/ring.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,14 +23,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REPLY_TIMEOUT_S 60              /* a daemon that is silent for so long is as good as gone */
 #define REPLY_SLICE_MS 1000
 #define RECEIVE_EVERY 256u              /* frames sent between looks at what came in */
-#define COMMAND_ROOM 128u               /* more than any Command takes: one byte holds its length */
-#define COMMANDS_TAG 0x0au              /* ToDaemon.commands: field 1, length-delimited */
+#define RINGS_AFTER 64u                 /* frames: who sends more is worth the memory */
+#define ROOM_SLICE_NS \
+    UINT64_C(50000000)     /* between looks whether a daemon that reads no more lives */
+#define ADMIT_ROOM 4096u   /* more than one call sends */
+#define COMMAND_ROOM 128u  /* more than any Command takes: one byte holds its length */
+#define COMMANDS_TAG 0x0au /* ToDaemon.commands: field 1, length-delimited */
 
 /* A thread that waits for the reply with its serial; lies on that thread's stack. */
 struct waiter {
@@ -52,7 +59,10 @@ static struct {
     char lost_text[256];
     xpurt_result said;                  /* code of the daemon's last words to us as a whole */
     char *stream_texts[BOARD_TIMELINES];
-    size_t used;                        /* payload bytes in `out` */
+    bool rings_wanted;                  /* once it is worth it */
+    struct rings rings;                 /* base NULL: none */
+    int bell;                           /* the daemon's */
+    size_t used;                        /* payload bytes of the frame that is being written */
     size_t have;                        /* bytes in `in` */
     struct frame_fds in_fds;
     uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
@@ -61,6 +71,7 @@ static struct {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .changed = PTHREAD_COND_INITIALIZER,
     .socket = -1,
+    .bell = -1,
 };
 
 _Atomic uint32_t connection_collected;
@@ -111,10 +122,11 @@ static void set_state(enum connection_state state)
     connection_changed();
 }
 
+/* Only what a batch holds back is of interest to others: a call that is sending may take its time. */
 static void set_used(size_t used)
 {
     connection.used = used;
-    atomic_store_explicit(&connection_collected, used != 0, memory_order_relaxed);
+    atomic_store_explicit(&connection_collected, used && connection.batches, memory_order_relaxed);
 }
 
 static void lose(const char *why)
@@ -158,7 +170,12 @@ void connection_close(void)
 {
     if (connection.socket >= 0)
         close(connection.socket);
-    connection.socket = -1;
+    if (connection.bell >= 0)
+        close(connection.bell);
+    rings_unmap(&connection.rings);
+    connection.socket = connection.bell = -1;
+    connection.rings_wanted = false;
+    connection.sent = 0;
     connection.batches = 0;
     connection.have = 0;
     frame_fds_close(&connection.in_fds);
@@ -204,16 +221,14 @@ static void note_error(const Xpurt__Error *error)
     }
 }
 
-/* A whole frame is in the buffer. */
-static void deliver(const struct frame_header *header)
+/* A whole frame came, with these descriptors: owned. */
+static void deliver(const uint8_t *payload, const struct frame_header *header,
+                    const struct frame_fds *fds)
 {
-    struct reply reply = { .fds = connection.in_fds };
+    struct reply reply = { .fds = *fds };
     struct waiter **link;
 
-    connection.in_fds.count = 0;
-    connection.have = 0;
-    reply.message =
-        xpurt__to_client__unpack(NULL, header->length, connection.in + FRAME_HEADER_SIZE);
+    reply.message = xpurt__to_client__unpack(NULL, header->length, payload);
     if (!reply.message || reply.fds.count != header->fds) {
         reply_deinit(&reply);
         lose("it sent something that is not a message");
@@ -236,6 +251,27 @@ static void deliver(const struct frame_header *header)
     reply_deinit(&reply);
 }
 
+/* Take in what is in the ring. */
+static void receive_ring(void)
+{
+    static const struct frame_fds none = { .count = 0 };
+    struct ring *ring = &connection.rings.to_client;
+    struct frame_header header;
+    size_t size = 0;
+
+    while (connection.rings.base && ring_look(ring, &size) == 0 && size) {
+        const uint8_t *frame = ring_at(ring, ring->position);
+
+        if (size < FRAME_HEADER_SIZE || frame_header_read(frame, &header) < 0 ||
+            size - FRAME_HEADER_SIZE < header.length) {
+            lose("it put a frame that breaks the rules into the ring");
+            return;
+        }
+        deliver(frame + FRAME_HEADER_SIZE, &header, &none);
+        ring_consume(ring, FRAME_HEADER_SIZE + header.length);
+    }
+}
+
 /* One read towards the end of the current frame, never beyond: descriptors stay with their frame.
  * False when nothing more can be read. */
 static bool receive_some(void)
@@ -251,7 +287,12 @@ static bool receive_some(void)
         }
         want += header.length;
         if (connection.have == want) {
-            deliver(&header);
+            struct frame_fds fds = connection.in_fds;
+
+            connection.have = 0;
+            connection.in_fds.count = 0;
+            receive_ring();             /* what was said before this */
+            deliver(connection.in + FRAME_HEADER_SIZE, &header, &fds);
             return true;
         }
     }
@@ -261,6 +302,7 @@ static bool receive_some(void)
     if (n == -EAGAIN)
         return false;
     if (n <= 0) {
+        receive_ring();                 /* its last words may be there */
         lose(n ? strerror((int)-n) : "it closed the connection");
         return false;
     }
@@ -270,6 +312,7 @@ static bool receive_some(void)
 
 void connection_receive(void)
 {
+    receive_ring();
     while (connection_state() == CONNECTION_READY && receive_some())
         ;
 }
@@ -309,18 +352,19 @@ static void await_room(void)
         connection_receive();
 }
 
-xpurt_result connection_flush(void)
+static xpurt_result state_result(void)
 {
-    struct frame_header header = { .length = (uint32_t)connection.used };
-    size_t size = FRAME_HEADER_SIZE + connection.used, done = 0;
+    return connection_state() == CONNECTION_READY ? XPURT_SUCCESS : connection_lost_error();
+}
 
-    if (connection_state() == CONNECTION_LOST)
-        return connection_lost_error();
-    if (!connection.used)
-        return XPURT_SUCCESS;
+/* Send a frame of @p length bytes that lies in `out`. */
+static xpurt_result send_by_socket(size_t length)
+{
+    struct frame_header header = { .length = (uint32_t)length };
+    size_t size = FRAME_HEADER_SIZE + length, done = 0;
 
     frame_header_write(connection.out, &header);
-    while (done < size) {
+    while (done < size && connection_state() == CONNECTION_READY) {
         ssize_t n = frame_send(connection.socket, connection.out + done, size - done, NULL, 0);
 
         if (n == -EAGAIN) {
@@ -331,23 +375,101 @@ xpurt_result connection_flush(void)
         } else {
             done += (size_t)n;
         }
-        if (connection_state() != CONNECTION_READY)
-            return connection_lost_error();
     }
+    return state_result();
+}
 
+/* Hand over a frame of @p length bytes that lies in the ring. */
+static xpurt_result send_by_ring(size_t length)
+{
+    struct frame_header header = { .length = (uint32_t)length };
+    struct ring *ring = &connection.rings.to_daemon;
+
+    frame_header_write(ring_at(ring, ring->position), &header);
+    if (!ring_publish(ring, FRAME_HEADER_SIZE + length))
+        return XPURT_SUCCESS;
+    (void)eventfd_write(connection.bell, 1);
+    connection_receive();               /* it sleeps: is it alive at all? */
+    return state_result();
+}
+
+xpurt_result connection_flush(void)
+{
+    xpurt_result r;
+
+    if (connection_state() == CONNECTION_LOST)
+        return connection_lost_error();
+    if (!connection.used)
+        return XPURT_SUCCESS;
+
+    r = connection.rings.base ? send_by_ring(connection.used) : send_by_socket(connection.used);
+    if (r)
+        return r;
     set_used(0);
     deferred_publish();
     if (++connection.sent % RECEIVE_EVERY == 0)
         connection_receive();
+    if (connection.sent == RINGS_AFTER && connection.rings_wanted)
+        (void)connection_open_rings();  /* without them all goes on as before */
     return XPURT_SUCCESS;
+}
+
+/* The payload of the frame that is being written. */
+static uint8_t *payload(void)
+{
+    const struct ring *ring = &connection.rings.to_daemon;
+
+    return (connection.rings.base ? ring_at(ring, ring->position) : connection.out) +
+           FRAME_HEADER_SIZE;
+}
+
+static size_t payload_max(void)
+{
+    size_t half = connection.rings.to_daemon.size / 2;
+
+    if (!connection.rings.base || half > FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX)
+        return FRAME_PAYLOAD_MAX;
+    return half - FRAME_HEADER_SIZE;
+}
+
+/* Wait for room in the ring; what was written already leaves before, so that the daemon can go on. */
+static xpurt_result await_ring(size_t size)
+{
+    struct ring *ring = &connection.rings.to_daemon;
+    xpurt_result r = connection_flush();
+    int room;
+
+    while (r == XPURT_SUCCESS && (room = ring_room(ring, FRAME_HEADER_SIZE + size)) <= 0) {
+        if (room < 0 || ring_await_room(ring, FRAME_HEADER_SIZE + size, ROOM_SLICE_NS) < 0)
+            lose("it broke the ring");
+        connection_receive();
+        r = state_result();
+    }
+    return r;
 }
 
 /* Make sure that @p size more bytes fit into the frame. */
 static xpurt_result make_room(size_t size)
 {
-    if (connection.used + size > FRAME_PAYLOAD_MAX)
-        return connection_flush();
-    return connection_state() == CONNECTION_READY ? XPURT_SUCCESS : connection_lost_error();
+    struct ring *ring = &connection.rings.to_daemon;
+    xpurt_result r = state_result();
+
+    if (r == XPURT_SUCCESS && connection.used + size > payload_max())
+        r = connection_flush();
+    if (r || !connection.rings.base ||
+        ring_room(ring, FRAME_HEADER_SIZE + connection.used + size) > 0)
+        return r;
+    return await_ring(size);
+}
+
+bool connection_has_room(void)
+{
+    struct pollfd pollfd = { .fd = connection.socket, .events = POLLOUT };
+
+    if (connection.rings.base)
+        return ring_room(&connection.rings.to_daemon,
+                         FRAME_HEADER_SIZE + connection.used + ADMIT_ROOM) > 0;
+    return poll(&pollfd, 1, 0) > 0;     /* also when it is lost: then that is the error */
 }
 
 /* What was written at the end of the frame is @p size bytes. */
@@ -368,7 +490,7 @@ xpurt_result connection_command(const Xpurt__Command *command)
         return r;
 
     /* Concatenated fields are one message: each command is packed where it is sent from. */
-    out = connection.out + FRAME_HEADER_SIZE + connection.used;
+    out = payload() + connection.used;
     size = xpurt__command__pack(command, out + 2);
     assert(size < COMMAND_ROOM - 2);
     out[0] = COMMANDS_TAG;
@@ -382,8 +504,7 @@ xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp)
 
     if (r)
         return r;
-    return collect(command_put_record(connection.out + FRAME_HEADER_SIZE + connection.used, stream,
-                                      value, stamp));
+    return collect(command_put_record(payload() + connection.used, stream, value, stamp));
 }
 
 xpurt_result connection_wait(uint32_t stream, uint64_t point)
@@ -392,8 +513,7 @@ xpurt_result connection_wait(uint32_t stream, uint64_t point)
 
     if (r)
         return r;
-    return collect(
-        command_put_wait(connection.out + FRAME_HEADER_SIZE + connection.used, stream, point));
+    return collect(command_put_wait(payload() + connection.used, stream, point));
 }
 
 xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
@@ -421,6 +541,7 @@ bool connection_batch_end(void)
     if (!connection.batches)
         return false;
     connection.batches--;
+    set_used(connection.used);          /* what it held back is on its way */
     return true;
 }
 
@@ -457,12 +578,30 @@ static void await_reply(struct waiter *waiter)
             connection_await_change();
             continue;
         }
+        /* With rings, an empty frame on the socket is our bell. */
+        if (connection.rings.base && !ring_sleep(&connection.rings.to_client))
+            continue;
         connection.reading = true;
         connection_unlock();
         (void)poll(&pollfd, 1, REPLY_SLICE_MS);
         connection_lock();
         connection.reading = false;
+        if (connection.rings.base)
+            ring_rouse(&connection.rings.to_client);
         connection_changed();
+    }
+}
+
+/* The same without letting go of the lock. */
+static void await_reply_alone(struct waiter *waiter)
+{
+    struct pollfd pollfd = { .fd = connection.socket, .events = POLLIN };
+    time_t deadline = now_s() + REPLY_TIMEOUT_S;
+
+    while (connection_receive(), !waiter->done && connection_state() == CONNECTION_READY) {
+        if (now_s() >= deadline)
+            lose("it did not answer");
+        (void)poll(&pollfd, 1, REPLY_SLICE_MS);
     }
 }
 
@@ -487,34 +626,95 @@ static xpurt_result check_reply(const struct reply *reply, Xpurt__ToClient__Repl
     return XPURT_SUCCESS;
 }
 
-xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__ReplyCase expected,
-                                unsigned n_fds, struct reply *ret_reply)
+/* Give the request a serial and send it, behind all commands so far. Where descriptors come back,
+ * both go by the socket: the daemon looks into the ring before it handles what comes by that. */
+static xpurt_result request_send(Xpurt__ToDaemon *request, bool by_socket, struct waiter *waiter)
 {
-    struct waiter waiter = { .reply = REPLY_NULL };
+    size_t size;
     xpurt_result r;
 
     if (++connection.serial == 0)
         connection.serial++;
-    waiter.serial = request->serial = connection.serial;
+    waiter->serial = request->serial = connection.serial;
+    waiter->next = connection.waiters;
+    connection.waiters = waiter;
 
-    r = make_room(xpurt__to_daemon__get_packed_size(request));
+    size = xpurt__to_daemon__get_packed_size(request);
+    if (connection.rings.base && (by_socket || size > payload_max())) {
+        r = connection_flush();
+        if (r == XPURT_SUCCESS)
+            r = send_by_socket(xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE));
+        return r;
+    }
+    r = make_room(size);
     if (r)
         return r;
-    set_used(connection.used +
-             xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE + connection.used));
-    waiter.next = connection.waiters;
-    connection.waiters = &waiter;
-    r = connection_flush();
-    if (r == XPURT_SUCCESS)
-        await_reply(&waiter);
-    forget_waiter(&waiter);
-    if (!waiter.done)
-        return connection_lost_error();
+    set_used(connection.used + xpurt__to_daemon__pack(request, payload() + connection.used));
+    return connection_flush();
+}
 
-    r = check_reply(&waiter.reply, expected, n_fds);
+/* The reply came, or never will. */
+static xpurt_result request_finish(struct waiter *waiter, Xpurt__ToClient__ReplyCase expected,
+                                   unsigned n_fds, struct reply *ret_reply)
+{
+    xpurt_result r;
+
+    forget_waiter(waiter);
+    if (!waiter->done)
+        return connection_lost_error();
+    r = check_reply(&waiter->reply, expected, n_fds);
     if (r)
-        reply_deinit(&waiter.reply);
+        reply_deinit(&waiter->reply);
     else
-        *ret_reply = waiter.reply;
+        *ret_reply = waiter->reply;
     return r;
+}
+
+xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__ReplyCase expected,
+                                unsigned n_fds, struct reply *ret_reply)
+{
+    struct waiter waiter = { .reply = REPLY_NULL };
+
+    if (request_send(request, n_fds != 0, &waiter) == XPURT_SUCCESS)
+        await_reply(&waiter);
+    return request_finish(&waiter, expected, n_fds, ret_reply);
+}
+
+/* ---- rings ----------------------------------------------------------------------------------- */
+
+static xpurt_result rings_use(const Xpurt__RingOpened *opened, struct frame_fds *fds)
+{
+    int e = -EPROTO;
+
+    if (ring_size_good(opened->to_daemon) && ring_size_good(opened->to_client))
+        e = rings_map(fds->fds[0], opened->to_daemon, opened->to_client, &connection.rings);
+    if (e < 0)
+        return error_set(XPURT_ERROR_SYSTEM, "the rings cannot be mapped: %s", strerror(-e));
+    close(frame_fds_take(fds));
+    connection.bell = frame_fds_take(fds);
+    return XPURT_SUCCESS;
+}
+
+xpurt_result connection_open_rings(void)
+{
+    Xpurt__RingOpen open = XPURT__RING_OPEN__INIT;
+    Xpurt__ToDaemon request = { REQUEST(RING_OPEN), .ring_open = &open };
+    struct waiter waiter = { .reply = REPLY_NULL };
+    struct reply reply = REPLY_NULL;
+    xpurt_result r;
+
+    connection.rings_wanted = false;
+    /* Nobody may send anything meanwhile: it would be overtaken by what is in the ring. */
+    if (request_send(&request, true, &waiter) == XPURT_SUCCESS)
+        await_reply_alone(&waiter);
+    r = request_finish(&waiter, XPURT__TO_CLIENT__REPLY_RING_OPENED, 2, &reply);
+    if (r == XPURT_SUCCESS)
+        r = rings_use(reply.message->ring_opened, &reply.fds);
+    reply_deinit(&reply);
+    return r;
+}
+
+void connection_want_rings(void)
+{
+    connection.rings_wanted = true;
 }

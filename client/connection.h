@@ -72,6 +72,13 @@ void connection_close(void);
 /* After fork(), in the child, which holds the lock as its parent did: as connection_close(). */
 void connection_reinit(void);
 
+/* Ask for rings and use them from now on; or as soon as they are worth it. */
+xpurt_result connection_open_rings(void);
+void connection_want_rings(void);
+
+/* Whether a few commands more can be sent without waiting for the daemon. */
+bool connection_has_room(void);
+
 /* XPURT_ERROR_DAEMON_LOST and its sentence. */
 xpurt_result connection_lost_error(void);
 

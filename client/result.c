@@ -29,6 +29,7 @@
     X(XPURT_ERROR_OUT_OF_MEMORY,        "the device has not enough free memory") \
     X(XPURT_ERROR_OUT_OF_HOST_MEMORY,   "the host has not enough free memory") \
     X(XPURT_ERROR_QUOTA,                "a limit of this user is reached") \
+    X(XPURT_ERROR_WOULD_BLOCK,          "there is no room for the command now") \
     X(XPURT_ERROR_NO_DAEMON,            "no xpurtd answered") \
     X(XPURT_ERROR_DAEMON_LOST,          "the connection to xpurtd is lost") \
     X(XPURT_ERROR_PEER_LOST,            "the process that should complete this is gone") \

@@ -245,6 +245,53 @@ static xpurt_result say_hello(void)
     return r;
 }
 
+/* ---- how commands travel ---------------------------------------------------------------------- */
+
+static struct {
+    bool chosen;                        /* by a call, which the environment does not override */
+    xpurt_transport transport;
+    bool refuse;                        /* instead of waiting for room */
+} submit;
+
+/* What the environment says, where nobody called. */
+static xpurt_result submit_read(void)
+{
+    static const char *const names[] = {
+        [XPURT_TRANSPORT_AUTO] = "auto",
+        [XPURT_TRANSPORT_SOCKET] = "socket",
+        [XPURT_TRANSPORT_RING] = "ring",
+    };
+    const char *text = getenv("XPURT_TRANSPORT");
+
+    if (submit.chosen || !text || !*text)
+        return XPURT_SUCCESS;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i]) == 0) {
+            submit.transport = (xpurt_transport)i;
+            return XPURT_SUCCESS;
+        }
+    return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                     "XPURT_TRANSPORT is '%s', not auto, socket or ring", text);
+}
+
+static xpurt_result transport_begin(void)
+{
+    if (submit.transport == XPURT_TRANSPORT_RING)
+        return connection_open_rings();
+    if (submit.transport == XPURT_TRANSPORT_AUTO)
+        connection_want_rings();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result session_admit(void)
+{
+    if (!submit.refuse || connection_has_room())
+        return XPURT_SUCCESS;
+    return error_set(XPURT_ERROR_WOULD_BLOCK, "xpurtd has not taken what was submitted before");
+}
+
+/* ---- a session begins, and ends --------------------------------------------------------------- */
+
 static void fork_prepare(void)
 {
     connection_lock();
@@ -287,7 +334,9 @@ static xpurt_result session_connect(void)
     int fd = -1, e;
     xpurt_result r;
 
-    r = socket_find(&fd);
+    r = submit_read();
+    if (r == XPURT_SUCCESS)
+        r = socket_find(&fd);
     if (r)
         return r;
 
@@ -303,6 +352,8 @@ static xpurt_result session_connect(void)
     connecting = true;
     connection_open(fd);
     r = say_hello();
+    if (r == XPURT_SUCCESS)
+        r = transport_begin();
     if (r)
         connection_close();
     else
@@ -379,6 +430,27 @@ xpurt_result xpurt_reset(void)
     boards_drop();
     memset(session.instance, 0, sizeof(session.instance));
     connection_close();
+    connection_unlock();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_set_transport(xpurt_transport transport)
+{
+    if ((unsigned)transport > XPURT_TRANSPORT_RING)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is no transport %d", (int)transport);
+    connection_lock();
+    submit.transport = transport;
+    submit.chosen = true;
+    connection_unlock();
+    return XPURT_SUCCESS;
+}
+
+xpurt_result xpurt_set_submit_mode(xpurt_submit_mode mode)
+{
+    if ((unsigned)mode > XPURT_SUBMIT_REFUSE)
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is no submit mode %d", (int)mode);
+    connection_lock();
+    submit.refuse = mode == XPURT_SUBMIT_REFUSE;
     connection_unlock();
     return XPURT_SUCCESS;
 }

@@ -27,6 +27,10 @@ enum session_end {
 xpurt_result session_enter(void);
 void session_leave(void);
 
+/* Whether more work may be submitted: XPURT_ERROR_WOULD_BLOCK where the caller would have to wait
+ * and does not want to. The lock is held. */
+xpurt_result session_admit(void);
+
 /* Send what a batch collected, before the caller looks at results. The lock is not held. */
 xpurt_result session_settle(void);
 

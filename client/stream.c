@@ -84,7 +84,14 @@ xpurt_result stream_enter(xpurt_stream *stream)
 {
     xpurt_result r = stream_check(stream);
 
-    return r ? r : session_enter();
+    if (r == XPURT_SUCCESS)
+        r = session_enter();
+    if (r)
+        return r;
+    r = session_admit();
+    if (r)
+        session_leave();
+    return r;
 }
 
 uint32_t stream_index(const xpurt_stream *stream)

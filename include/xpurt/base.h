@@ -44,6 +44,7 @@ typedef enum xpurt_result {
     XPURT_ERROR_OUT_OF_MEMORY = 32,     /**< device memory */
     XPURT_ERROR_OUT_OF_HOST_MEMORY = 33,
     XPURT_ERROR_QUOTA = 34,             /**< a limit of this user; the message names it */
+    XPURT_ERROR_WOULD_BLOCK = 35,       /**< no room for the command; see XPURT_SUBMIT_REFUSE */
     XPURT_ERROR_NO_DAEMON = 48,         /**< no socket answered; the message lists them */
     XPURT_ERROR_DAEMON_LOST = 49,       /**< it went away; xpurt_reset() connects anew */
     XPURT_ERROR_PEER_LOST = 50,         /**< the process that should complete this is gone */
@@ -93,6 +94,45 @@ XPURT_API const char *xpurt_version(void);
  * @note thread-safe.
  */
 XPURT_API xpurt_result xpurt_init(void);
+
+/** How commands reach the daemon, see xpurt_set_transport(). */
+typedef enum xpurt_transport {
+    XPURT_TRANSPORT_AUTO = 0,           /**< the socket first, shared memory for who sends more */
+    XPURT_TRANSPORT_SOCKET = 1,         /**< a system call for each command or batch */
+    XPURT_TRANSPORT_RING = 2            /**< shared memory from the first command on */
+} xpurt_transport;
+
+/**
+ * Choose how the next connection carries commands; no call behaves differently. Shared memory costs
+ * some 144 KiB of it, and no system call for a command while the daemon is busy with this process.
+ *
+ * Without this call the environment decides: XPURT_TRANSPORT is auto (the default), socket or ring.
+ *
+ * @param transport  in force from the next connection on: call it before anything that connects
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT. With XPURT_TRANSPORT_RING, connecting fails
+ *         with XPURT_ERROR_QUOTA where a limit does not allow the memory; AUTO stays with the socket.
+ * @note thread-safe.
+ */
+XPURT_API xpurt_result xpurt_set_transport(xpurt_transport transport);
+
+/** What a call does that finds no room for its command, see xpurt_set_submit_mode(). */
+typedef enum xpurt_submit_mode {
+    XPURT_SUBMIT_BLOCK = 0,             /**< it waits until the daemon has taken some */
+    XPURT_SUBMIT_REFUSE = 1             /**< it does nothing and says XPURT_ERROR_WOULD_BLOCK */
+} xpurt_submit_mode;
+
+/**
+ * Choose what happens when this process submits work faster than the daemon, or the device behind
+ * it, takes it: by default the calling thread waits, as it does in CUDA.
+ *
+ * XPURT_SUBMIT_REFUSE is for programs that have other things to do meanwhile. It concerns calls that
+ * put work on a stream (record, wait, copy, fill); all others wait as ever, and so does one that needs
+ * more room than most, such as a copy of ordinary memory in many pieces.
+ *
+ * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ARGUMENT
+ * @note thread-safe; in force at once, for the whole process.
+ */
+XPURT_API xpurt_result xpurt_set_submit_mode(xpurt_submit_mode mode);
 
 /** Whether this process has a session already. Never connects. Like torch.xpu.is_initialized. */
 XPURT_API int xpurt_is_initialized(void);
