@@ -16,7 +16,8 @@
 #include <time.h>
 
 #define SPIN_NS UINT64_C(20000)         /* a hand-off to a busy process takes less */
-#define SPIN_BURST 32                   /* looks between looks at the clock */
+#define SPINS_BRIEF_MAX 63u
+#define SPIN_BURST 32                   /* looks between looks at the clock: a microsecond */
 #define POLLS_PER_CHECK 1024u           /* not-ready queries between looks at the socket */
 
 static _Thread_local const uint64_t *held;
@@ -148,17 +149,39 @@ xpurt_result point_poll(uint64_t point)
     return daemon_check(point);
 }
 
+static bool spin_burst(uint64_t point)
+{
+    for (unsigned i = 0; i < SPIN_BURST; i++) {
+        if (arena_reached(point))
+            return true;
+        cpu_relax();
+    }
+    return false;
+}
+
+/* Look for a while without sleeping. That is in vain where the work is long, and where the daemon
+ * waits for the very CPU it takes: then so many of the next waits look once only, the more the more
+ * often it was. */
 static bool spin(uint64_t point)
 {
-    uint64_t end = now_ns() + SPIN_NS;
+    static _Thread_local uint32_t in_vain, brief;
+    uint64_t end;
 
+    if (spin_burst(point))
+        return true;
+    if (brief) {
+        brief--;
+        return false;
+    }
+    end = now_ns() + SPIN_NS;
     do {
-        for (unsigned i = 0; i < SPIN_BURST; i++) {
-            if (arena_reached(point))
-                return true;
-            cpu_relax();
+        if (spin_burst(point)) {
+            in_vain = 0;
+            return true;
         }
     } while (now_ns() < end);
+    in_vain = in_vain < SPINS_BRIEF_MAX ? 2 * in_vain + 1 : SPINS_BRIEF_MAX;
+    brief = in_vain;
     return false;
 }
 
