@@ -46,6 +46,7 @@ static int open_handoff(uint64_t patience_ns)
 {
     xpurt_event_handle handle;
 
+    TRY(xpurt_set_transport(XPURT_TRANSPORT_RING)); /* the consumer's too */
     shared = shared_memory(sizeof(*shared));
     if (!shared || peer_echo_open() < 0)
         return -1;

@@ -27,8 +27,9 @@ int peer_send(double seconds, double *ret_ns);
 /* INCR of redis, one client on a Unix socket: requests/s. Skips where redis is not installed. */
 int peer_redis_open(void);
 void peer_redis_close(void);
-int peer_redis_1(double seconds, double *ret_per_second);  /* one request at a time */
-int peer_redis_64(double seconds, double *ret_per_second); /* 64 requests at a time */
+int peer_redis_1(double seconds, double *ret_per_second);    /* one request at a time */
+int peer_redis_64(double seconds, double *ret_per_second);   /* 64 requests at a time */
+int peer_redis_best(double seconds, double *ret_per_second); /* the best of 1, 16, 64 and 256 */
 
 /* GB/s of memcpy of 256 MiB, by one thread and by two with half of it each, of 16 MiB and of 1 KiB. */
 int peer_memcpy_256m(double seconds, double *ret_gb_per_second);

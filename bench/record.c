@@ -10,6 +10,8 @@
 #include "bench/peers.h"
 #include "bench/row.h"
 
+#define STREAM_BURSTS 256               /* that are recorded before the host waits */
+
 static xpurt_stream *producer, *consumer;
 static xpurt_event *events[RECORD_BURST], *last, *spare;
 
@@ -24,14 +26,35 @@ static int open_streams(void)
     return 0;
 }
 
+static int open_by(xpurt_transport transport)
+{
+    TRY(xpurt_set_transport(transport));
+    return open_streams();
+}
+
 static int open_with_redis(void)
 {
     return peer_redis_open() < 0 ? -1 : open_streams();
 }
 
-static int open_with_reader(void)
+static int open_socket_with_redis(void)
 {
-    return peer_send_open() < 0 ? -1 : open_streams();
+    return peer_redis_open() < 0 ? -1 : open_by(XPURT_TRANSPORT_SOCKET);
+}
+
+static int open_ring_with_redis(void)
+{
+    return peer_redis_open() < 0 ? -1 : open_by(XPURT_TRANSPORT_RING);
+}
+
+static int open_socket_with_reader(void)
+{
+    return peer_send_open() < 0 ? -1 : open_by(XPURT_TRANSPORT_SOCKET);
+}
+
+static int open_ring_with_reader(void)
+{
+    return peer_send_open() < 0 ? -1 : open_by(XPURT_TRANSPORT_RING);
 }
 
 /* ---- what one call costs ------------------------------------------------------------------------ */
@@ -74,6 +97,21 @@ static int measure_rate(int (*burst)(void), unsigned count, double seconds, doub
     } while (now < end);
     *ret_per_second = (double)done * 1e9 / (double)(now - begin);
     return 0;
+}
+
+/* As many as keep the daemon busy; the host sees the last one complete. */
+static int record_stream(void)
+{
+    for (unsigned k = 0; k < STREAM_BURSTS; k++)
+        if (record_burst() < 0)
+            return -1;
+    TRY(xpurt_event_synchronize(events[RECORD_BURST - 1]));
+    return 0;
+}
+
+static int measure_stream(double seconds, double *ret_per_second)
+{
+    return measure_rate(record_stream, STREAM_BURSTS * RECORD_BURST, seconds, ret_per_second);
 }
 
 static int record_and_synchronize(void)
@@ -149,11 +187,31 @@ static int measure_streamed(double seconds, double *ret_per_second)
 const struct row record_rows[] = {
     {
         .name = "record-call",
-        .what = "record an event, each in a frame of its own: what the caller spends",
+        .what = "record an event by the socket, each in a frame of its own: what the caller spends",
         .unit = "ns",
-        .open = open_with_reader,
+        .open = open_socket_with_reader,
         .close = peer_send_close,
         .sides = { { "xpurt", measure_call }, { "send(2)", peer_send, AIM(1.5) } },
+    },
+    {
+        .name = "record-call-ring",
+        .what = "the same by the ring",
+        .unit = "ns",
+        .goal = GOAL(150),
+        .open = open_ring_with_reader,
+        .close = peer_send_close,
+        .sides = { { "xpurt", measure_call }, { "send(2)", peer_send } },
+    },
+    {
+        .name = "record-ring",
+        .what = "record events by the ring, one after the other, and see the last one complete",
+        .unit = "records/s",
+        .more = true,
+        .goal = GOAL(5e6),
+        .open = open_ring_with_redis,
+        .close = peer_redis_close,
+        .sides = { { "xpurt", measure_stream },
+                   { "redis INCR, best -P", peer_redis_best, GOAL(3) } },
     },
     {
         .name = "record-synchronize",
@@ -166,10 +224,11 @@ const struct row record_rows[] = {
     },
     {
         .name = "record-wait-single",
-        .what = "record an event, let another stream wait for it; each call in its own frame",
+        .what =
+            "record an event, let another stream wait for it, by the socket; each call in its own frame",
         .unit = "pairs/s",
         .more = true,
-        .open = open_with_redis,
+        .open = open_socket_with_redis,
         .close = peer_redis_close,
         .sides = { { "xpurt", measure_single }, { "redis INCR -P 1", peer_redis_1 } },
     },
@@ -178,7 +237,7 @@ const struct row record_rows[] = {
         .what = "the same, 64 pairs to a frame, each frame awaited before the next",
         .unit = "pairs/s",
         .more = true,
-        .open = open_with_redis,
+        .open = open_socket_with_redis,
         .close = peer_redis_close,
         .sides = { { "xpurt", measure_batched }, { "redis INCR -P 64", peer_redis_64, GOAL(1.5) } },
     },
