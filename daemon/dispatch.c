@@ -271,6 +271,7 @@ static bool is_error(uint32_t code)
     case XPURT_ERROR_DRIVER:
     case XPURT_ERROR_UNSUPPORTED:
     case XPURT_ERROR_PROTOCOL:
+    case XPURT_ERROR_WOULD_BLOCK:
     case XPURT_ERROR_SYSTEM:
         return true;
     }
