@@ -129,11 +129,11 @@ Test(pinned, parity_H1_reuse_waits_for_copies)
 /* Of several streams the last one counts, and those the library did not see must be told of. */
 Test(pinned, parity_H1_reuse_waits_for_recorded_streams)
 {
-    xpurt_stream *busy = stream_on(0), *other = stream_on(1);
+    xpurt_stream *busy = stream_on(0), *other = stream_on(last_device);
     unsigned char *memory = pinned(2 * MIB);
 
     occupy(busy);
-    test_ok(xpurt_memcpy_async(memory_on(1, KIB), memory, KIB, other));
+    test_ok(xpurt_memcpy_async(memory_on(last_device, KIB), memory, KIB, other));
     test_ok(xpurt_host_record_stream(memory + 5, busy));
     test_ok(xpurt_host_record_stream(memory, busy));
     test_ok(xpurt_stream_synchronize(other));
