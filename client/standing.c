@@ -226,14 +226,17 @@ xpurt_result xpurt_stream_from_id(uint64_t id, int device, xpurt_stream **ret_st
 xpurt_result xpurt_stream_get_native_handle(xpurt_stream *stream, void **ret_handle)
 {
     xpurt_result r = stream_check(stream);
+    void *native;
 
     if (r)
         return r;
     if (!ret_handle)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the handle");
-    *ret_handle = stream_native(stream);
-    if (*ret_handle)
+    native = stream_native(stream);
+    if (native) {
+        *ret_handle = native;
         return XPURT_SUCCESS;
+    }
     return error_set(XPURT_ERROR_UNSUPPORTED,
                      "the stream's command list is in xpurtd: this process has no handle of it");
 }
