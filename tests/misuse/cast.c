@@ -138,7 +138,7 @@ uintptr_t cast_right(char kind, int i)
     case 'm':                               return (uintptr_t)&cast.mem_handle;
     case 'i': case 'p':                     return (uintptr_t)cast.state;
     case 'j':                               return (uintptr_t)be_called;
-    case 'd': case 'D': case 'f':           return 0;
+    case 'd': case 'D': case 'f': case 'q': return 0;
     case 'M': case 'a': case 'A': case 't': return (uintptr_t)cast.memory;
     case 'H': case 'b':                     return (uintptr_t)cast.pinned;
     case 'C':                               return (uintptr_t)cast.opened;
@@ -275,6 +275,10 @@ static void wrong_number(char kind, struct wrongs *wrongs)
     if (kind == 'f')
         for (unsigned bit = 3; bit < 32; bit++)
             ADD(1u << bit | XPURT_EVENT_TIMING, "an unknown flag");
+    if (kind == 'q') {
+        ADD(3, "one mode more than there are");
+        ADD(UINT_MAX, "the largest mode");
+    }
     if (kind == 'z') {
         ADD(SIZE_MAX, "the largest size");
         ADD(SIZE_MAX - 4095, "nearly the largest size");
@@ -342,6 +346,8 @@ const char *cast_word(char kind, uintptr_t wrong)
         return "function";
     if (kind == 'f')
         return "flags";
+    if (kind == 'q')
+        return "there is no";
     if (kind == 'u')
         return "guard";
     text[0] = '\0';

@@ -27,6 +27,7 @@
  *   d        a device                         negative, too large
  *   D        a device                         too large                     negative: current
  *   f        flags of an event                unknown bits
+ *   q        a mode                           what is none
  *   M        device memory to be freed        what is not its start         nothing is done
  *   H        pinned memory to be freed        what is not its start         nothing is done
  *   C        opened memory to be closed       what was not opened           nothing is done
@@ -54,6 +55,8 @@
     RESULT(xpurt_reset,                          "") \
     RESULT(xpurt_batch_begin,                    "") \
     RESULT(xpurt_batch_end,                      "") \
+    RESULT(xpurt_set_transport,                  "q",    (xpurt_transport)N(0)) \
+    RESULT(xpurt_set_submit_mode,                "q",    (xpurt_submit_mode)N(0)) \
     RESULT(xpurt_daemon_get_info,                "o",    P(0)) \
     RESULT(xpurt_daemon_counters,                "noo",  N(0), P(1), P(2)) \
     /* device.h */ \
