@@ -39,6 +39,7 @@
     X(XPURT_ERROR_DEVICE_LOST,          "the device does not work any more") \
     X(XPURT_ERROR_DEPENDENCY,           "what this waited for has failed") \
     X(XPURT_ERROR_DRIVER,               "the GPU driver refused") \
+    X(XPURT_ERROR_BUILD_FAILED,         "the module cannot be built") \
     X(XPURT_ERROR_UNSUPPORTED,          "not supported by this daemon, device or driver") \
     X(XPURT_ERROR_PROTOCOL,             "xpurtd and the library do not understand each other") \
     X(XPURT_ERROR_SYSTEM,               "a system call failed")

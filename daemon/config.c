@@ -191,10 +191,16 @@ static const char *set_limit(struct config *config, const struct limit_key *key,
         return "expected a number, maybe with K, M, G or T, or unlimited";
     if (key->offset == offsetof(struct limits, sessions) && (!amount || amount > BOARD_SLOTS))
         return "expected 1 to 4096";
-    if (key->offset == offsetof(struct limits, hello_timeout_ms) && (!amount || amount > INT_MAX))
+    if ((key->offset == offsetof(struct limits, hello_timeout_ms) ||
+         key->offset == offsetof(struct limits, build_timeout_ms)) &&
+        (!amount || amount > INT_MAX))
         return "expected 1 to 2147483647";
     if (key->offset == offsetof(struct limits, ring_spin_us) && amount > 1000000)
         return "expected 0 to 1000000";
+    if (key->offset == offsetof(struct limits, user_builds) && !amount)
+        return "expected 1 or more";
+    if (key->offset == offsetof(struct limits, module_bytes) && amount > UINT64_C(1) << 30)
+        return "expected 0 to 1G";
 
     *limit_value(&config->limits, key) = amount;
     return NULL;

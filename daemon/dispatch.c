@@ -6,6 +6,7 @@
  * whose pointers are set and whose session has boards.
  */
 #include "daemon/dispatch.h"
+#include "daemon/launch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
 #include "daemon/watch.h"
@@ -188,6 +189,16 @@ static void on_copy(struct session *session, const Xpurt__Command *command)
     stream_submit(stream, &work);
 }
 
+/* @p alignment: whatever must be a multiple of the pattern's width, or-ed. */
+static bool pattern_fits(struct stream *stream, uint32_t width, uint64_t alignment)
+{
+    if ((width == 1 || width == 2 || width == 4) && alignment % width == 0)
+        return true;
+    stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
+                "fill: a pattern is 1, 2 or 4 bytes wide and aligned, not %u", width);
+    return false;
+}
+
 static void on_fill(struct session *session, const Xpurt__Command *command)
 {
     const Xpurt__Fill *fill = command->fill;
@@ -200,14 +211,106 @@ static void on_fill(struct session *session, const Xpurt__Command *command)
     if (!stream ||
         !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to, &work.holds[0]))
         return;
-    if ((fill->width != 1 && fill->width != 2 && fill->width != 4) || fill->size % fill->width ||
-        (uintptr_t)work.fill.to % fill->width) {
-        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
-                    "fill: a pattern is 1, 2 or 4 bytes wide and aligned, not %u", fill->width);
+    if (!pattern_fits(stream, fill->width, (uintptr_t)work.fill.to | fill->size))
+        return;
+    resource_ref(work.holds[0]);
+    stream_submit(stream, &work);
+}
+
+/* Bytes from the beginning of the first row to the end of the last one: below 2^64, as no factor has
+ * more than 32 bits. 0: there are none, or rows overlap; the stream fails. */
+static uint64_t rows_extent(struct stream *stream, const char *what, uint32_t pitch, uint32_t width,
+                            uint32_t height)
+{
+    if (width && height && pitch >= width)
+        return (uint64_t)(height - 1) * pitch + width;
+    stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
+                "%s of %u rows of %u bytes, %u bytes after one another", what, height, width,
+                pitch);
+    return 0;
+}
+
+/* Whether no byte is in both: they are apart, or the rows of one lie in the gaps of the other. */
+static bool rows_disjoint(const Xpurt__CopyRows *copy, uint64_t to, uint64_t to_extent,
+                          uint64_t from, uint64_t from_extent)
+{
+    uint64_t distance = to > from ? to - from : from - to;
+
+    if (to >= from + from_extent || from >= to + to_extent)
+        return true;
+    distance %= copy->to_pitch;
+    return copy->to_pitch == copy->from_pitch && distance >= copy->width &&
+           copy->to_pitch - distance >= copy->width;
+}
+
+static void on_copy_rows(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__CopyRows *copy = command->copy_rows;
+    struct work work = {
+        .kind = WORK_COPY_ROWS,
+        .copy_rows = { .to.pitch = copy->to_pitch,
+                       .from.pitch = copy->from_pitch,
+                       .width = copy->width,
+                       .height = copy->height },
+    };
+    struct stream *stream = stream_find_kind(session, copy->stream, false);
+    uint64_t to, from;
+
+    if (!stream ||
+        !(to = rows_extent(stream, "copy to", copy->to_pitch, copy->width, copy->height)) ||
+        !(from = rows_extent(stream, "copy from", copy->from_pitch, copy->width, copy->height)) ||
+        !locate(session, stream, copy->to, to, "copy to", &work.copy_rows.to.start,
+                &work.holds[0]) ||
+        !locate(session, stream, copy->from, from, "copy from", &work.copy_rows.from.start,
+                &work.holds[1]))
+        return;
+    if (!rows_disjoint(copy, (uintptr_t)work.copy_rows.to.start, to,
+                       (uintptr_t)work.copy_rows.from.start, from)) {
+        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "copy: the two sets of rows overlap");
         return;
     }
     resource_ref(work.holds[0]);
+    resource_ref(work.holds[1]);
     stream_submit(stream, &work);
+}
+
+static void on_fill_rows(struct session *session, const Xpurt__Command *command)
+{
+    const Xpurt__FillRows *fill = command->fill_rows;
+    struct work work = {
+        .kind = WORK_FILL_ROWS,
+        .fill_rows = { .to.pitch = fill->pitch,
+                       .pattern = fill->pattern,
+                       .pattern_width = fill->pattern_width,
+                       .width = fill->width,
+                       .height = fill->height },
+    };
+    struct stream *stream = stream_find_kind(session, fill->stream, false);
+    uint64_t extent;
+
+    if (!stream ||
+        !(extent = rows_extent(stream, "fill", fill->pitch, fill->width, fill->height)) ||
+        !locate(session, stream, fill->to, extent, "fill", &work.fill_rows.to.start,
+                &work.holds[0]))
+        return;
+    if (!pattern_fits(stream, fill->pattern_width,
+                      (uintptr_t)work.fill_rows.to.start | fill->pitch | fill->width))
+        return;
+    resource_ref(work.holds[0]);
+    stream_submit(stream, &work);
+}
+
+static void on_launch(struct session *session, const Xpurt__Command *command)
+{
+    struct stream *stream = stream_find_kind(session, command->launch->stream, false);
+
+    if (stream)
+        launch_submit(session, stream, command->launch);
+}
+
+static void on_module_unload(struct session *session, const Xpurt__Command *command)
+{
+    module_unload(session, command->module_unload);
 }
 
 static void on_stream_create(struct session *session, const Xpurt__Command *command)
@@ -269,6 +372,7 @@ static bool is_error(uint32_t code)
     case XPURT_ERROR_DEVICE_LOST:
     case XPURT_ERROR_DEPENDENCY:
     case XPURT_ERROR_DRIVER:
+    case XPURT_ERROR_BUILD_FAILED:
     case XPURT_ERROR_UNSUPPORTED:
     case XPURT_ERROR_PROTOCOL:
     case XPURT_ERROR_WOULD_BLOCK:
@@ -353,6 +457,10 @@ static const command_handler commands[] = {
     [XPURT__COMMAND__BODY_NATIVE_SIGNAL] = on_native_signal,
     [XPURT__COMMAND__BODY_NATIVE_RELEASE] = on_native_release,
     [XPURT__COMMAND__BODY_NATIVE_CLOSE] = on_native_close,
+    [XPURT__COMMAND__BODY_LAUNCH] = on_launch,
+    [XPURT__COMMAND__BODY_COPY_ROWS] = on_copy_rows,
+    [XPURT__COMMAND__BODY_FILL_ROWS] = on_fill_rows,
+    [XPURT__COMMAND__BODY_MODULE_UNLOAD] = on_module_unload,
 };
 
 static void run_command(struct session *session, const Xpurt__Command *command)
@@ -520,6 +628,16 @@ static void on_event_sharers(struct session *session, const Xpurt__ToDaemon *mes
     event_sharers(session, message->serial, message->event_sharers);
 }
 
+static void on_module_load(struct session *session, const Xpurt__ToDaemon *message)
+{
+    module_load(session, message->serial, message->module_load);
+}
+
+static void on_kernel_suggest(struct session *session, const Xpurt__ToDaemon *message)
+{
+    kernel_suggest(session, message->serial, message->kernel_suggest);
+}
+
 #define COUNTERS_MAX 64
 
 struct counter_list {
@@ -553,6 +671,7 @@ static void counters_collect(struct session *session, struct counter_list *list)
     counter_add(list, "records", counters->records);
     counter_add(list, "markers", counters->markers);
     counter_add(list, "wakes", counters->wakes);
+    counter_add(list, "builds", counters->builds);
     counter_add(list, "refused", counters->refused);
     counter_add(list, "queued", session->n_queued);
     for (unsigned i = 0; i < CHARGE_COUNT; i++) {
@@ -608,6 +727,8 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_NATIVE_POOL_OPEN] = { on_native_pool_open, SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_MEMORY_NATIVE] = { on_memory_native, SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_RING_OPEN] =     { on_ring_open,     SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MODULE_LOAD] =   { on_module_load,   SESSION_READY, 1 },
+    [XPURT__TO_DAEMON__REQUEST_KERNEL_SUGGEST] = { on_kernel_suggest, SESSION_READY, 0 },
 };
 /* clang-format on */
 
@@ -619,7 +740,8 @@ static void refuse(struct session *session, uint32_t serial, const char *reason)
     connection_break(&session->connection, reason);
 }
 
-static void run_request(struct session *session, const Xpurt__ToDaemon *message, unsigned n_fds)
+static void run_request(struct session *session, const Xpurt__ToDaemon *message,
+                        struct frame_fds *fds)
 {
     const struct request *request = &requests[message->request_case];
 
@@ -627,12 +749,17 @@ static void run_request(struct session *session, const Xpurt__ToDaemon *message,
         refuse(session, message->serial,
                session->state == SESSION_NEW ? "the first request must be Hello" :
                                                "Hello may come only once");
-    else if (n_fds != request->fds)
-        refuse(session, message->serial, "descriptors came with a request that takes none");
+    else if (fds->count != request->fds)
+        refuse(session, message->serial,
+               request->fds ? "a request came without the descriptor it takes" :
+                              "descriptors came with a request that takes none");
     else if (!message->serial)
         refuse(session, 0, "a request without a serial");
-    else
+    else {
+        session->fds = fds;
         request->handler(session, message);
+        session->fds = NULL;
+    }
 }
 
 /* A command of a frame, decoded. */
@@ -692,7 +819,7 @@ static void run_decoded(struct session *session, const struct decoded *decoded)
 }
 
 /* What follows the commands at the front of a frame: nothing, nearly always. */
-static void run_rest(struct session *session, const Xpurt__ToDaemon *message, unsigned n_fds,
+static void run_rest(struct session *session, const Xpurt__ToDaemon *message, struct frame_fds *fds,
                      int *budget)
 {
     session->runtime->counters.commands += message->n_commands;
@@ -701,7 +828,7 @@ static void run_rest(struct session *session, const Xpurt__ToDaemon *message, un
         run_command(session, message->commands[i]);
     if (message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET) {
         *budget -= COST_REQUEST;
-        run_request(session, message, n_fds);
+        run_request(session, message, fds);
     } else if (message->serial) {
         session_error(session, message->serial, 0, XPURT_ERROR_UNSUPPORTED,
                       "a request that this daemon does not know");
@@ -714,7 +841,7 @@ static bool has_request(const Xpurt__ToDaemon *message)
 }
 
 size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
-                      size_t size, unsigned n_fds, int *budget)
+                      size_t size, struct frame_fds *fds, int *budget)
 {
     Xpurt__ToDaemon *message = NULL;
     struct decoded *first;
@@ -738,7 +865,7 @@ size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_
         refuse(session, message ? message->serial : 0, "the first request must be Hello");
         return size;
     }
-    if (n_fds && whole && !has_request(message)) {
+    if (fds->count && whole && !has_request(message)) {
         refuse(session, 0, "descriptors came with a frame that takes none");
         return size;
     }
@@ -749,6 +876,6 @@ size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_
     for (size_t i = 0; i < n_first; i++)
         run_decoded(session, &first[i]);
     if (message)
-        run_rest(session, message, n_fds, budget);
+        run_rest(session, message, fds, budget);
     return used < size && !whole ? used : size;
 }

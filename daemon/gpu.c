@@ -41,6 +41,9 @@ static xpurt_result result_of(ze_result_t result)
     case ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY:
     case ZE_RESULT_ERROR_UNSUPPORTED_SIZE:
         return XPURT_ERROR_OUT_OF_MEMORY;
+    case ZE_RESULT_ERROR_MODULE_BUILD_FAILURE:
+    case ZE_RESULT_ERROR_MODULE_LINK_FAILURE:
+        return XPURT_ERROR_BUILD_FAILED;
     default:
         return XPURT_ERROR_DRIVER;
     }
@@ -167,14 +170,19 @@ static bool queue_group_find(struct gpu_device *device)
     return false;
 }
 
-static void properties_read_compute(ze_device_handle_t handle, xpurt_device_properties *properties)
+static void properties_read_compute(struct gpu_device *device)
 {
+    xpurt_device_properties *properties = &device->properties;
     ze_device_compute_properties_t compute = {
         .stype = ZE_STRUCTURE_TYPE_DEVICE_COMPUTE_PROPERTIES,
     };
 
-    if (zeDeviceGetComputeProperties(handle, &compute) != ZE_RESULT_SUCCESS)
+    if (zeDeviceGetComputeProperties(device->handle, &compute) != ZE_RESULT_SUCCESS)
         return;
+    device->launch_limits = (struct gpu_launch_limits){
+        .groups = { compute.maxGroupCountX, compute.maxGroupCountY, compute.maxGroupCountZ },
+        .group_size = { compute.maxGroupSizeX, compute.maxGroupSizeY, compute.maxGroupSizeZ },
+    };
     properties->max_group_size = compute.maxTotalGroupSize;
     properties->local_memory = compute.maxSharedLocalMemory;
     properties->sub_group_size_count = compute.numSubGroupSizes < 8 ? compute.numSubGroupSizes : 8;
@@ -243,7 +251,7 @@ static bool device_read(struct gpu *gpu, ze_device_handle_t handle, struct gpu_d
     properties->clock_mhz = core.coreClockRate;
     properties->integrated = !!(core.flags & ZE_DEVICE_PROPERTY_FLAG_INTEGRATED);
     properties->software = core.type == ZE_DEVICE_TYPE_CPU;
-    properties_read_compute(handle, properties);
+    properties_read_compute(device);
     properties_read_module(handle, properties);
     properties_read_memory(handle, properties);
     properties_read_driver(gpu->driver, properties);
@@ -332,17 +340,21 @@ static int drivers_read(struct gpu *gpu, const struct config *config)
 
 int gpu_open(const struct config *config, struct gpu **ret_gpu)
 {
+    int r = driver_choose(config);
+
+    return r < 0 ? r : gpu_open_inherited(config, ret_gpu);
+}
+
+int gpu_open_inherited(const struct config *config, struct gpu **ret_gpu)
+{
     struct gpu *gpu;
     int r;
-
-    r = driver_choose(config);
-    if (r < 0)
-        return r;
 
     gpu = calloc(1, sizeof(*gpu));
     if (!gpu)
         return -ENOMEM;
 
+    gpu->choice = config->device;
     r = drivers_read(gpu, config);
     if (r < 0) {
         gpu_close(gpu);
@@ -366,6 +378,11 @@ void gpu_close(struct gpu *gpu)
     free(gpu);
 }
 
+enum device_choice gpu_device_choice(const struct gpu *gpu)
+{
+    return gpu->choice;
+}
+
 unsigned gpu_device_count(const struct gpu *gpu)
 {
     return gpu->n_devices;
@@ -384,6 +401,11 @@ const uint8_t *gpu_driver_uuid(const struct gpu *gpu)
 uint32_t gpu_driver_number(const struct gpu *gpu)
 {
     return gpu->number;
+}
+
+const struct gpu_launch_limits *gpu_device_launch_limits(const struct gpu *gpu, unsigned device)
+{
+    return &gpu->devices[device].launch_limits;
 }
 
 uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device)

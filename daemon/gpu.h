@@ -15,18 +15,33 @@
 
 struct gpu;
 struct gpu_context;
+struct gpu_kernel;
 struct gpu_list;
+struct gpu_module;
 struct gpu_slot;
 
 /* ---- devices -------------------------------------------------------------------------------- */
 
 /* Find the devices that @p config asks for. -errno; the reason is logged. */
 int gpu_open(const struct config *config, struct gpu **ret_gpu);
+
+/* The same in a program that was started by one that has opened them: the choice of the driver is in
+ * the environment. */
+int gpu_open_inherited(const struct config *config, struct gpu **ret_gpu);
 void gpu_close(struct gpu *gpu);
 
+enum device_choice gpu_device_choice(const struct gpu *gpu); /* that it was opened with */
 unsigned gpu_device_count(const struct gpu *gpu);
 const struct xpurt_device_properties *gpu_device_properties(const struct gpu *gpu, unsigned device);
 uint64_t gpu_device_peers(const struct gpu *gpu, unsigned device); /* bit d: reaches d */
+
+/* What a launch may ask of a device, in each dimension. */
+struct gpu_launch_limits {
+    uint32_t groups[3];
+    uint32_t group_size[3];
+};
+
+const struct gpu_launch_limits *gpu_device_launch_limits(const struct gpu *gpu, unsigned device);
 
 /* The sentence about the last failure on this thread. */
 const char *gpu_error(void);
@@ -45,6 +60,46 @@ xpurt_result gpu_memory_free(struct gpu_context *context, unsigned device, uint6
 /* Bytes of a device that are allocated through us now. */
 uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device);
 
+/* ---- modules and kernels ------------------------------------------------------------------------ */
+
+/* Compile SPIR-V. Compilers may crash: in a process of its own. A driver may keep a log of a failure,
+ * too; gpu_build_log() is the text, the caller's to free, or NULL. */
+struct gpu_build;
+
+xpurt_result gpu_build(struct gpu_context *context, unsigned device, const void *spirv, size_t size,
+                       const char *options, struct gpu_build **ret_build);
+char *gpu_build_log(struct gpu_build *build);
+xpurt_result gpu_build_native(struct gpu_build *build, void **ret_native, size_t *ret_size);
+
+/* Load native code. Any thread. */
+xpurt_result gpu_module_new(struct gpu_context *context, unsigned device, const void *native,
+                            size_t size, struct gpu_module **ret_module);
+void gpu_module_free(struct gpu_module *module); /* its kernels are freed before; any thread */
+
+struct gpu_kernel_properties {
+    uint32_t argument_count;
+    uint32_t max_group_size;
+    uint32_t preferred_multiple;
+    uint32_t sub_group_size;
+    uint32_t required_sub_group_size;
+    uint32_t required_group_size[3];
+    uint32_t local_memory;
+    uint32_t private_memory;
+};
+
+xpurt_result gpu_kernel_new(struct gpu_module *module, const char *name,
+                            struct gpu_kernel **ret_kernel); /* any thread */
+void gpu_kernel_free(struct gpu_kernel *kernel);             /* any thread */
+const struct gpu_kernel_properties *gpu_kernel_properties(const struct gpu_kernel *kernel);
+xpurt_result gpu_kernel_suggest(struct gpu_kernel *kernel, const uint32_t global[3],
+                                uint32_t ret_group[3]);
+
+/* An argument: `size` bytes; without a value: so many of local memory. */
+struct gpu_argument {
+    const void *value;
+    size_t size;
+};
+
 /* ---- lists: in-order queues ------------------------------------------------------------------- */
 
 xpurt_result gpu_list_new(struct gpu_context *context, unsigned device, int priority,
@@ -58,6 +113,22 @@ void gpu_list_free(struct gpu_list *list); /* everything in it is done */
 xpurt_result gpu_list_copy(struct gpu_list *list, void *to, const void *from, uint64_t size);
 xpurt_result gpu_list_fill(struct gpu_list *list, void *to, uint32_t pattern, unsigned width,
                            uint64_t size);
+
+/* Rows, which begin `pitch` bytes after one another. */
+struct gpu_rows {
+    void *start;
+    uint32_t pitch;
+};
+
+xpurt_result gpu_list_copy_rows(struct gpu_list *list, const struct gpu_rows *to,
+                                const struct gpu_rows *from, uint32_t width, uint32_t height);
+xpurt_result gpu_list_fill_rows(struct gpu_list *list, const struct gpu_rows *to, uint32_t pattern,
+                                unsigned pattern_width, uint32_t width, uint32_t height);
+
+/* All arguments of the kernel; they are copied. */
+xpurt_result gpu_list_launch(struct gpu_list *list, struct gpu_kernel *kernel,
+                             const uint32_t groups[3], const uint32_t group_size[3],
+                             const struct gpu_argument *arguments, unsigned n_arguments);
 
 /* Later commands run after @p slot is done. */
 xpurt_result gpu_list_wait(struct gpu_list *list, struct gpu_slot *slot);

@@ -20,6 +20,7 @@ struct gpu_clock {
 struct gpu_device {
     ze_device_handle_t handle;
     xpurt_device_properties properties;
+    struct gpu_launch_limits launch_limits;
     uint64_t peers;
     uint32_t ordinal;                   /* of the queue group used */
     uint32_t queues;                    /* in that group */
@@ -29,6 +30,7 @@ struct gpu_device {
 };
 
 struct gpu {
+    enum device_choice choice;
     ze_driver_handle_t driver;
     bool in_order;                         /* loader and driver know in-order lists */
     uint8_t uuid[ZE_MAX_DRIVER_UUID_SIZE]; /* of the driver */
@@ -52,6 +54,11 @@ struct gpu_slot {
     uint64_t *ticks;                    /* written by the device; borrowed from the pool. NULL: of
                                            a shared pool, the event knows itself */
     struct gpu_slot *next_free;
+};
+
+struct gpu_kernel {
+    ze_kernel_handle_t handle;
+    struct gpu_kernel_properties properties;
 };
 
 xpurt_result gpu_check(const char *call, ze_result_t result);

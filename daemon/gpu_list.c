@@ -292,6 +292,64 @@ xpurt_result gpu_list_fill(struct gpu_list *list, void *to, uint32_t pattern, un
     return gpu_check("zeCommandListAppendMemoryFill", result);
 }
 
+xpurt_result gpu_list_copy_rows(struct gpu_list *list, const struct gpu_rows *to,
+                                const struct gpu_rows *from, uint32_t width, uint32_t height)
+{
+    const ze_copy_region_t rows = { .width = width, .height = height, .depth = 1 };
+    ze_result_t result = order(list);
+
+    if (!result)
+        result =
+            zeCommandListAppendMemoryCopyRegion(list->handle, to->start, &rows, to->pitch, 0,
+                                                from->start, &rows, from->pitch, 0, NULL, 0, NULL);
+    list->barrier_needed = true;
+    return gpu_check("zeCommandListAppendMemoryCopyRegion", result);
+}
+
+/* The first row by a fill; each copy doubles the rows that are done, so that one command of a client
+ * never becomes more than a few dozen. */
+xpurt_result gpu_list_fill_rows(struct gpu_list *list, const struct gpu_rows *to, uint32_t pattern,
+                                unsigned pattern_width, uint32_t width, uint32_t height)
+{
+    xpurt_result result = gpu_list_fill(list, to->start, pattern, pattern_width, width);
+
+    for (uint32_t done = 1, more; done < height && !result; done += more) {
+        const struct gpu_rows rest = { (char *)to->start + (uint64_t)done * to->pitch, to->pitch };
+
+        more = done < height - done ? done : height - done;
+        result = gpu_list_copy_rows(list, &rest, to, width, more);
+    }
+    return result;
+}
+
+static ze_result_t launch(struct gpu_list *list, struct gpu_kernel *kernel,
+                          const uint32_t groups[3], const uint32_t group_size[3],
+                          const struct gpu_argument *arguments, unsigned n_arguments)
+{
+    const ze_group_count_t count = { groups[0], groups[1], groups[2] };
+    ze_result_t result;
+
+    result = zeKernelSetGroupSize(kernel->handle, group_size[0], group_size[1], group_size[2]);
+    for (unsigned i = 0; i < n_arguments && !result; i++)
+        result = zeKernelSetArgumentValue(kernel->handle, i, arguments[i].size, arguments[i].value);
+    if (!result)
+        result = order(list);
+    if (!result)
+        result =
+            zeCommandListAppendLaunchKernel(list->handle, kernel->handle, &count, NULL, 0, NULL);
+    return result;
+}
+
+xpurt_result gpu_list_launch(struct gpu_list *list, struct gpu_kernel *kernel,
+                             const uint32_t groups[3], const uint32_t group_size[3],
+                             const struct gpu_argument *arguments, unsigned n_arguments)
+{
+    ze_result_t result = launch(list, kernel, groups, group_size, arguments, n_arguments);
+
+    list->barrier_needed = true;
+    return gpu_check("launching a kernel", result);
+}
+
 xpurt_result gpu_list_wait(struct gpu_list *list, struct gpu_slot *slot)
 {
     ze_result_t result;

@@ -23,10 +23,17 @@
     X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \
     X(user_host_memory,   UINT64_C(17179869184)) /* bytes, pinned: 16 GiB */ \
     X(user_ring_bytes,    UINT64_C(268435456))   /* shared memory of rings: 256 KiB for 1024 sessions */ \
+    X(user_modules,       4096)                  /* loaded, by each session that has it */ \
+    X(user_module_memory, UINT64_C(1073741824))  /* bytes: SPIR-V and what was built: 1 GiB */ \
+    X(user_module_cache,  UINT64_C(67108864))    /* bytes of modules nobody uses now: 64 MiB */ \
+    X(user_builds,        2)                     /* compilers at a time: others wait their turn */ \
     X(session_queued,     65536)                 /* commands waiting for others' records */ \
     X(session_unfinished, 131072)                /* uses of memory and events that the GPU has not \
                                                     done: then we read no more */ \
     X(session_out_bytes,  1048576)               /* unread replies: a client that never reads */ \
+    X(module_bytes,       UINT64_C(16777216))    /* of SPIR-V: the loop copies and compares it */ \
+    X(build_timeout_ms,   60000)                 /* a compiler that does not end is killed */ \
+    X(build_memory,       UINT64_C(4294967296))  /* bytes a compiler may use: 4 GiB */ \
     X(hello_timeout_ms,   5000)                  /* connected and silent: closed */ \
     X(ring_spin_us,       50)                    /* looking at a ring that fell silent, before the \
                                                     bell has to be rung; 0: never */ \

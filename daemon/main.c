@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/server.h"
+#include "daemon/worker.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -236,6 +237,8 @@ int main(int argc, char **argv)
     r = options_parse(&daemon.options, argc, argv); /* > 0: help was printed */
     if (r)
         return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+    if (daemon.options.build_worker)
+        worker_run();                   /* does not return */
 
     r = options_config(&daemon.options, &daemon.config);
     if (r == 0 && daemon.options.check) {

@@ -6,6 +6,7 @@
  *   - the default file may be missing; a file that was named must be there.
  */
 #include "daemon/options.h"
+#include "daemon/build.h"
 #include "daemon/log.h"
 #include "proto/frame.h"
 
@@ -41,6 +42,7 @@ enum {
     OPTION_CONFIG,
     OPTION_LOG_LEVEL,
     OPTION_CHECK,
+    OPTION_BUILD_WORKER,                /* for xpurtd itself: see build.h */
     OPTION_VERSION,
     OPTION_HELP,
 };
@@ -51,6 +53,7 @@ static const struct option long_options[] = {
     { "config", required_argument, NULL, OPTION_CONFIG },
     { "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
     { "check-config", no_argument, NULL, OPTION_CHECK },
+    { BUILD_WORKER_OPTION + 2, no_argument, NULL, OPTION_BUILD_WORKER },
     { "version", no_argument, NULL, OPTION_VERSION },
     { "help", no_argument, NULL, OPTION_HELP },
     { 0 },
@@ -120,6 +123,9 @@ int options_parse(struct options *options, int argc, char **argv)
             break;
         case OPTION_CHECK:
             options->check = true;
+            break;
+        case OPTION_BUILD_WORKER:
+            options->build_worker = true;
             break;
         case OPTION_VERSION:
             printf("xpurtd %s (protocol %u.%u)\n", XPURT_VERSION, FRAME_MAJOR, FRAME_MINOR);

@@ -11,6 +11,7 @@ struct options {
     const char *socket;
     const char *log_level;
     bool check;                         /* print the effective configuration and leave */
+    bool build_worker;                  /* be one, see worker.h: nothing else counts */
 };
 
 /* 0; > 0: help or version was printed; -EINVAL: what is wrong was printed, with a hint. */

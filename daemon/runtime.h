@@ -18,6 +18,7 @@ struct counters {
     uint64_t records;
     uint64_t markers;                   /* appended to GPU lists */
     uint64_t wakes;                     /* by the loop thread */
+    uint64_t builds;                    /* workers started */
     uint64_t refused;                   /* clients closed for breaking the protocol */
 };
 

@@ -90,8 +90,7 @@ static size_t on_frame(struct connection *connection, const uint8_t *payload, si
     struct server *server = server_of(connection);
     size_t done;
 
-    done =
-        dispatch_frame(session_of(connection), &server->arena, payload, size, fds->count, budget);
+    done = dispatch_frame(session_of(connection), &server->arena, payload, size, fds, budget);
     if (session_of(connection)->state == SESSION_READY && client_of(connection)->deadline) {
         client_of(connection)->deadline = 0;
         hello_timer_set(server);

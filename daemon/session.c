@@ -114,6 +114,7 @@ xpurt_result session_start(struct session *session, const char *name)
     session->charged = false;
     session->state = SESSION_READY;
     session->runtime->counters.sessions++;
+    session->user->n_sessions++;
     name_set(session, name);
     return XPURT_SUCCESS;
 }
@@ -174,6 +175,8 @@ void session_end(struct session *session)
     watch_end(session);
     event_end(session);
     memory_end(session);
+    session->user->n_sessions--;
+    module_end(session);
     runtime_settle(runtime);
     native_end(session);
     native_settle(runtime);

@@ -6,6 +6,7 @@
 #include "daemon/connection.h"
 #include "daemon/event.h"
 #include "daemon/memory.h"
+#include "daemon/module.h"
 #include "daemon/native.h"
 #include "daemon/runtime.h"
 #include "daemon/stream.h"
@@ -43,6 +44,9 @@ struct session {
     struct memory_lease *memory;        /* hash by base address */
     struct segment *segments;           /* hash by id */
     uint32_t last_segment;
+    struct module_lease *modules;       /* hash by id */
+    uint32_t last_module;
+    struct frame_fds *fds;              /* borrowed: that came with the request at hand */
     struct exported *exported;          /* own events others may open: hash by cell */
     uint32_t *reclaimed;                /* cells whose last opener is gone */
     size_t n_reclaimed;

@@ -10,6 +10,7 @@
  *   - a failed stream runs nothing more, but what is on the GPU drains.
  */
 #include "daemon/stream.h"
+#include "daemon/launch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
 #include "daemon/watch.h"
@@ -23,11 +24,13 @@
 
 /* ---- what unfinished commands hold --------------------------------------------------------------- */
 
-static bool holds_grow(struct stream *stream)
+static bool holds_grow(struct stream *stream, uint64_t needed)
 {
     uint64_t size = stream->holds_size ? 2 * stream->holds_size : 8;
     struct resource **holds;
 
+    while (size < needed)
+        size *= 2;
     holds = malloc(size * sizeof(*holds));
     if (!holds)
         return false;
@@ -39,10 +42,12 @@ static bool holds_grow(struct stream *stream)
     return true;
 }
 
-/* Room for what one command and its markers hold at most. */
-static bool holds_reserve(struct stream *stream)
+/* Room for what one command and its markers hold at most, and @p more. */
+static bool holds_reserve(struct stream *stream, uint64_t more)
 {
-    return stream->holds_end - stream->holds_begin + 4 <= stream->holds_size || holds_grow(stream);
+    uint64_t needed = stream->holds_end - stream->holds_begin + 4 + more;
+
+    return needed <= stream->holds_size || holds_grow(stream, needed);
 }
 
 /* Takes over the reference. */
@@ -157,7 +162,7 @@ static xpurt_result marker_append(struct stream *stream, struct marker *marker, 
 {
     xpurt_result result;
 
-    if (!holds_reserve(stream) || !markers_make(stream))
+    if (!holds_reserve(stream, 0) || !markers_make(stream))
         return XPURT_ERROR_OUT_OF_HOST_MEMORY;
     result = gpu_slot_new(stream->session->user->context, &marker->slot);
     if (result)
@@ -311,23 +316,55 @@ static void waiters_resume(struct stream *stream)
 
 /* ---- running --------------------------------------------------------------------------------------------- */
 
+static xpurt_result append_copy(struct gpu_list *list, const struct work *work)
+{
+    switch (work->kind) {
+    case WORK_COPY:
+        return gpu_list_copy(list, work->copy.to, work->copy.from, work->copy.size);
+    case WORK_FILL:
+        return gpu_list_fill(list, work->fill.to, work->fill.pattern, work->fill.width,
+                             work->fill.size);
+    case WORK_COPY_ROWS:
+        return gpu_list_copy_rows(list, &work->copy_rows.to, &work->copy_rows.from,
+                                  work->copy_rows.width, work->copy_rows.height);
+    default:
+        return gpu_list_fill_rows(list, &work->fill_rows.to, work->fill_rows.pattern,
+                                  work->fill_rows.pattern_width, work->fill_rows.width,
+                                  work->fill_rows.height);
+    }
+}
+
 static xpurt_result run_copy(struct stream *stream, struct work *work)
 {
     xpurt_result result;
 
-    if (!holds_reserve(stream))
+    if (!holds_reserve(stream, 0))
         return XPURT_ERROR_OUT_OF_HOST_MEMORY;
-    result = work->kind == WORK_COPY ?
-                 gpu_list_copy(stream->list, work->copy.to, work->copy.from, work->copy.size) :
-                 gpu_list_fill(stream->list, work->fill.to, work->fill.pattern, work->fill.width,
-                               work->fill.size);
-    if (result)
+    result = append_copy(stream->list, work);
+    if (result && work->kind != WORK_FILL_ROWS) /* which may have failed half way */
         return result;
 
     stream->work = true;
     hold(stream, work->holds[0]);
     hold(stream, work->holds[1]);
     work->holds[0] = work->holds[1] = NULL;
+    return result;
+}
+
+static xpurt_result run_launch(struct stream *stream, struct launch *launch)
+{
+    xpurt_result result;
+
+    if (!holds_reserve(stream, launch->n_holds))
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    result = gpu_list_launch(stream->list, launch->kernel, launch->groups, launch->group_size,
+                             launch->arguments, launch->n_arguments);
+    if (result)
+        return result;
+
+    stream->work = true;
+    while (launch->n_holds)
+        hold(stream, launch->holds[--launch->n_holds]);
     return XPURT_SUCCESS;
 }
 
@@ -377,7 +414,7 @@ static xpurt_result run_gpu_wait(struct stream *stream, uint64_t point, struct g
 
         result = marker_append(stream, &marker, NULL);
     }
-    if (!result && !holds_reserve(stream))
+    if (!result && !holds_reserve(stream, 0))
         result = XPURT_ERROR_OUT_OF_HOST_MEMORY;
     if (!result)
         result = gpu_list_wait(stream->list, slot);
@@ -409,7 +446,7 @@ static void external_fail(struct stream *stream)
  * next record, or the stream ends. */
 static void external_hold(struct stream *stream, struct work *work)
 {
-    if (!holds_reserve(stream))
+    if (!holds_reserve(stream, 0))
         return;
     for (unsigned i = 0; i < 2; i++) {
         hold(stream, work->holds[i]);
@@ -435,7 +472,7 @@ static xpurt_result external_record(struct stream *stream, struct work *work)
     };
 
     markers_reclaim(stream);
-    if (!holds_reserve(stream) || !markers_make(stream))
+    if (!holds_reserve(stream, 0) || !markers_make(stream))
         return XPURT_ERROR_OUT_OF_HOST_MEMORY;
     work->holds[1] = NULL;              /* the marker's now */
     marker_take(stream, &marker, work);
@@ -459,7 +496,7 @@ static xpurt_result external_wait_push(struct stream *stream, struct work *work)
                    .value = point_value(point) },
     };
 
-    if (!holds_reserve(stream) || !markers_make(stream))
+    if (!holds_reserve(stream, 0) || !markers_make(stream))
         return XPURT_ERROR_OUT_OF_HOST_MEMORY;
     hold(stream, resource_ref(&board->resource));
     external_hold(stream, work);
@@ -533,7 +570,12 @@ static bool run(struct stream *stream, struct work *work)
     switch (work->kind) {
     case WORK_COPY:
     case WORK_FILL:
+    case WORK_COPY_ROWS:
+    case WORK_FILL_ROWS:
         result = run_copy(stream, work);
+        break;
+    case WORK_LAUNCH:
+        result = run_launch(stream, work->launch);
         break;
     case WORK_RECORD:
         result = stream->external ? external_record(stream, work) : run_record(stream, work);
@@ -560,6 +602,8 @@ void work_drop(struct work *work)
     resource_unref(work->holds[0]);
     resource_unref(work->holds[1]);
     work->holds[0] = work->holds[1] = NULL;
+    if (work->kind == WORK_LAUNCH)
+        launch_free(work->launch);
 }
 
 /* The stream will not run it. */

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct launch;
 struct runtime;
 struct session;
 struct user;
@@ -26,9 +27,18 @@ struct user;
 /* Where a point stands. LOST: it will not be reached. REFUSED: another user's, or nobody's. */
 enum point_state { POINT_REACHED, POINT_RUNNING, POINT_UNSUBMITTED, POINT_LOST, POINT_REFUSED };
 
-enum work_kind { WORK_RECORD, WORK_WAIT, WORK_COPY, WORK_FILL, WORK_DESTROY };
+enum work_kind {
+    WORK_RECORD,
+    WORK_WAIT,
+    WORK_COPY,
+    WORK_FILL,
+    WORK_COPY_ROWS,
+    WORK_FILL_ROWS,
+    WORK_LAUNCH,
+    WORK_DESTROY,
+};
 
-/* A checked command. It owns a reference to each resource in `holds`. */
+/* A checked command. It owns a reference to each resource in `holds`, and the launch. */
 struct work {
     enum work_kind kind;
     struct work *next;
@@ -56,6 +66,16 @@ struct work {
             uint32_t pattern;
             uint32_t width;
         } fill;
+        struct {
+            struct gpu_rows to, from;
+            uint32_t width, height;
+        } copy_rows;
+        struct {
+            struct gpu_rows to;
+            uint32_t pattern, pattern_width;
+            uint32_t width, height;
+        } fill_rows;
+        struct launch *launch;
     };
 };
 

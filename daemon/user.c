@@ -28,6 +28,8 @@ static const struct {
     [CHARGE_MEMORY] = { "memory", offsetof(struct limits, user_memory) },
     [CHARGE_HOST_MEMORY] = { "host-memory", offsetof(struct limits, user_host_memory) },
     [CHARGE_RING_BYTES] = { "ring-bytes", offsetof(struct limits, user_ring_bytes) },
+    [CHARGE_MODULES] = { "modules", offsetof(struct limits, user_modules) },
+    [CHARGE_MODULE_MEMORY] = { "module-memory", offsetof(struct limits, user_module_memory) },
 };
 
 const char *charge_name(enum charge charge)
@@ -91,6 +93,7 @@ void user_unref(struct user *user)
     for (unsigned i = 0; i < CHARGE_COUNT; i++)
         assert(user->charged[i] == 0);
     assert(!user->allocations);
+    assert(!user->modules);
     HASH_DEL(*user->users, user);
     gpu_context_free(user->context);
     free(user);

@@ -26,6 +26,8 @@ enum charge {
     CHARGE_MEMORY,                      /* bytes on devices */
     CHARGE_HOST_MEMORY,                 /* bytes pinned */
     CHARGE_RING_BYTES,
+    CHARGE_MODULES,
+    CHARGE_MODULE_MEMORY,               /* bytes of SPIR-V and native code */
     CHARGE_COUNT,
 };
 
@@ -41,6 +43,12 @@ struct user {
     void *allocations;                  /* of all its sessions: a search tree of memory.c */
     struct native *natives;             /* of its sessions: a list of native.c */
     bool natives_dirty;
+    unsigned n_sessions;                /* that have said Hello and are not gone */
+    struct module *modules;             /* of all its sessions: hash by what is built */
+    struct module *waiting_modules;     /* for a build worker */
+    struct module *idle_modules;        /* used by no session, oldest first */
+    uint64_t idle_bytes;                /* of those */
+    uint64_t n_builds;                  /* workers that run */
     uint64_t charged[CHARGE_COUNT];
 };
 

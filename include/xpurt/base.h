@@ -52,11 +52,12 @@ typedef enum xpurt_result {
     XPURT_ERROR_PERMISSION = 52,        /**< belongs to another user */
     XPURT_ERROR_FORKED = 53,            /**< a stream of the parent process */
     XPURT_ERROR_DEVICE_LOST = 64,
-    XPURT_ERROR_DEPENDENCY = 65,        /**< what this waited for has failed */
-    XPURT_ERROR_DRIVER = 66,            /**< the GPU driver refused; the message has its code */
-    XPURT_ERROR_UNSUPPORTED = 80,       /**< not by this daemon, device or driver */
-    XPURT_ERROR_PROTOCOL = 81,          /**< daemon and library do not understand each other */
-    XPURT_ERROR_SYSTEM = 82             /**< a system call failed; the message has its reason */
+    XPURT_ERROR_DEPENDENCY = 65,   /**< what this waited for has failed */
+    XPURT_ERROR_DRIVER = 66,       /**< the GPU driver refused; the message has its code */
+    XPURT_ERROR_BUILD_FAILED = 67, /**< not a valid module, or its compiler failed: see its log */
+    XPURT_ERROR_UNSUPPORTED = 80,  /**< not by this daemon, device or driver */
+    XPURT_ERROR_PROTOCOL = 81,     /**< daemon and library do not understand each other */
+    XPURT_ERROR_SYSTEM = 82        /**< a system call failed; the message has its reason */
 } xpurt_result;
 
 /**
