@@ -28,14 +28,16 @@
 #include <unistd.h>
 
 #define REPLY_TIMEOUT_S 60              /* a daemon that is silent for so long is as good as gone */
+#define REPLY_LONG_TIMEOUT_S 3600       /* when many compilers wait for their turn */
 #define REPLY_SLICE_MS 1000
 #define RECEIVE_EVERY 256u              /* frames sent between looks at what came in */
 #define RINGS_AFTER 64u                 /* frames: who sends more is worth the memory */
 #define ROOM_SLICE_NS \
-    UINT64_C(50000000)     /* between looks whether a daemon that reads no more lives */
-#define ADMIT_ROOM 4096u   /* more than one call sends */
-#define COMMAND_ROOM 128u  /* more than any Command takes: one byte holds its length */
-#define COMMANDS_TAG 0x0au /* ToDaemon.commands: field 1, length-delimited */
+    UINT64_C(50000000)      /* between looks whether a daemon that reads no more lives */
+#define ADMIT_ROOM 4096u    /* more than one call sends */
+#define COMMAND_ROOM 128u   /* more than any Command but Launch takes */
+#define COMMAND_HEAD_MAX 4u /* tag and length of one that fits into a frame */
+#define COMMANDS_TAG 0x0au  /* ToDaemon.commands: field 1, length-delimited */
 
 /* A thread that waits for the reply with its serial; lies on that thread's stack. */
 struct waiter {
@@ -59,11 +61,12 @@ static struct {
     char lost_text[256];
     xpurt_result said;                  /* code of the daemon's last words to us as a whole */
     char *stream_texts[BOARD_TIMELINES];
-    bool rings_wanted;                  /* once it is worth it */
-    struct rings rings;                 /* base NULL: none */
-    int bell;                           /* the daemon's */
-    size_t used;                        /* payload bytes of the frame that is being written */
-    size_t have;                        /* bytes in `in` */
+    bool rings_wanted;  /* once it is worth it */
+    struct rings rings; /* base NULL: none */
+    int bell;           /* the daemon's */
+    int out_fd;         /* borrowed: goes with the next frame by the socket; or -1 */
+    size_t used;        /* payload bytes of the frame that is being written */
+    size_t have;        /* bytes in `in` */
     struct frame_fds in_fds;
     uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
     uint8_t in[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
@@ -72,6 +75,7 @@ static struct {
     .changed = PTHREAD_COND_INITIALIZER,
     .socket = -1,
     .bell = -1,
+    .out_fd = -1,
 };
 
 _Atomic uint32_t connection_collected;
@@ -363,12 +367,16 @@ static xpurt_result state_result(void)
 /* Send a frame of @p length bytes that lies in `out`. */
 static xpurt_result send_by_socket(size_t length)
 {
-    struct frame_header header = { .length = (uint32_t)length };
+    const int fd = connection.out_fd;
+    const unsigned n_fds = fd >= 0;
+    struct frame_header header = { .length = (uint32_t)length, .fds = (uint16_t)n_fds };
     size_t size = FRAME_HEADER_SIZE + length, done = 0;
 
+    connection.out_fd = -1;
     frame_header_write(connection.out, &header);
     while (done < size && connection_state() == CONNECTION_READY) {
-        ssize_t n = frame_send(connection.socket, connection.out + done, size - done, NULL, 0);
+        ssize_t n = frame_send(connection.socket, connection.out + done, size - done, &fd,
+                               done ? 0 : n_fds);
 
         if (n == -EAGAIN) {
             await_room();
@@ -497,8 +505,25 @@ xpurt_result connection_command(const Xpurt__Command *command)
     size = xpurt__command__pack(command, out + 2);
     assert(size < COMMAND_ROOM - 2);
     out[0] = COMMANDS_TAG;
-    out[1] = (uint8_t)size;
+    out[1] = (uint8_t)size;             /* one byte holds it */
     return collect(2 + size);
+}
+
+xpurt_result connection_command_large(const Xpurt__Command *command)
+{
+    size_t size = xpurt__command__get_packed_size(command), head = 1;
+    uint8_t *out;
+    xpurt_result r;
+
+    r = make_room(COMMAND_HEAD_MAX + size);
+    if (r)
+        return r;
+    out = payload() + connection.used;
+    out[0] = COMMANDS_TAG;
+    for (size_t rest = size; rest; rest >>= 7)
+        out[head++] = (uint8_t)((rest & 0x7f) | (rest >> 7 ? 0x80 : 0));
+    xpurt__command__pack(command, out + head);
+    return collect(head + size);
 }
 
 xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp)
@@ -564,10 +589,10 @@ static time_t now_s(void)
 }
 
 /* Until the reply is there: read for all, or let another thread do it. */
-static void await_reply(struct waiter *waiter)
+static void await_reply(struct waiter *waiter, time_t timeout_s)
 {
     struct pollfd pollfd = { .fd = connection.socket, .events = POLLIN };
-    time_t deadline = now_s() + REPLY_TIMEOUT_S;
+    time_t deadline = now_s() + timeout_s;
 
     for (;;) {
         connection_receive();
@@ -625,9 +650,11 @@ static xpurt_result check_reply(const struct reply *reply, Xpurt__ToClient__Repl
     return XPURT_SUCCESS;
 }
 
-/* Give the request a serial and send it, behind all commands so far. Where descriptors come back,
- * both go by the socket: the daemon looks into the ring before it handles what comes by that. */
-static xpurt_result request_send(Xpurt__ToDaemon *request, bool by_socket, struct waiter *waiter)
+/* Give the request a serial and send it, behind all commands so far. Where descriptors come back, or
+ * go along (@p fd, -1: none), all goes by the socket: the daemon looks into the ring before it handles
+ * what comes by that. */
+static xpurt_result request_send(Xpurt__ToDaemon *request, int fd, bool by_socket,
+                                 struct waiter *waiter)
 {
     size_t size;
     xpurt_result r;
@@ -639,8 +666,9 @@ static xpurt_result request_send(Xpurt__ToDaemon *request, bool by_socket, struc
     connection.waiters = waiter;
 
     size = xpurt__to_daemon__get_packed_size(request);
-    if (connection.rings.base && (by_socket || size > payload_max())) {
+    if (fd >= 0 || (connection.rings.base && (by_socket || size > payload_max()))) {
         r = connection_flush();
+        connection.out_fd = r ? -1 : fd;
         if (r == XPURT_SUCCESS)
             r = send_by_socket(xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE));
         return r;
@@ -674,8 +702,19 @@ xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__Reply
 {
     struct waiter waiter = { .reply = REPLY_NULL };
 
-    if (request_send(request, n_fds != 0, &waiter) == XPURT_SUCCESS)
-        await_reply(&waiter);
+    if (request_send(request, -1, n_fds != 0, &waiter) == XPURT_SUCCESS)
+        await_reply(&waiter, REPLY_TIMEOUT_S);
+    return request_finish(&waiter, expected, n_fds, ret_reply);
+}
+
+xpurt_result connection_request_long(Xpurt__ToDaemon *request, int fd,
+                                     Xpurt__ToClient__ReplyCase expected, unsigned n_fds,
+                                     struct reply *ret_reply)
+{
+    struct waiter waiter = { .reply = REPLY_NULL };
+
+    if (request_send(request, fd, true, &waiter) == XPURT_SUCCESS)
+        await_reply(&waiter, REPLY_LONG_TIMEOUT_S);
     return request_finish(&waiter, expected, n_fds, ret_reply);
 }
 
@@ -704,7 +743,7 @@ xpurt_result connection_open_rings(void)
 
     connection.rings_wanted = false;
     /* Nobody may send anything meanwhile: it would be overtaken by what is in the ring. */
-    if (request_send(&request, true, &waiter) == XPURT_SUCCESS)
+    if (request_send(&request, -1, true, &waiter) == XPURT_SUCCESS)
         await_reply_alone(&waiter);
     r = request_finish(&waiter, XPURT__TO_CLIENT__REPLY_RING_OPENED, 2, &reply);
     if (r == XPURT_SUCCESS)

@@ -88,6 +88,9 @@ xpurt_result connection_refusal(void);
 /* Send a command, or collect it while a batch is open. */
 xpurt_result connection_command(const Xpurt__Command *command);
 
+/* The same for a command that may have more than 100 bytes, up to a frame. */
+xpurt_result connection_command_large(const Xpurt__Command *command);
+
 /* The same for the two commands that nearly all are. */
 xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp);
 xpurt_result connection_wait(uint32_t stream, uint64_t point);
@@ -103,6 +106,12 @@ xpurt_result connection_flush(void);
  * thread's error; so does a reply other than @p expected or with another number of descriptors. */
 xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__ReplyCase expected,
                                 unsigned n_fds, struct reply *ret_reply);
+
+/* The same for a request that takes a descriptor, which stays the caller's, and that may take long:
+ * the daemon bounds that itself. */
+xpurt_result connection_request_long(Xpurt__ToDaemon *request, int fd,
+                                     Xpurt__ToClient__ReplyCase expected, unsigned n_fds,
+                                     struct reply *ret_reply);
 
 /* Take in what the daemon sent so far. */
 void connection_receive(void);

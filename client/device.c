@@ -210,6 +210,11 @@ int xpurt_is_compiled(void)
     return 1;
 }
 
+uint64_t device_local_memory(uint32_t device)
+{
+    return devices[device].properties.local_memory;
+}
+
 xpurt_result xpurt_device_get_properties(int device, xpurt_device_properties *ret_properties)
 {
     xpurt_result r;

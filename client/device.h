@@ -20,6 +20,9 @@ void device_identity(struct xpurtp_identity *ret_identity);
 /* This session has a stream or memory on @p device. The lock is held. */
 void device_use(uint32_t device);
 
+/* Bytes of local memory for each group on a device that exists. The lock is held. */
+uint64_t device_local_memory(uint32_t device);
+
 /* Make @p device current again, whatever happened to the connection meanwhile. */
 void device_restore(int device);
 

@@ -16,6 +16,7 @@
 #include "client/device.h"
 #include "client/event.h"
 #include "client/host.h"
+#include "client/module.h"
 #include "client/native.h"
 #include "client/result.h"
 #include "client/staging.h"
@@ -311,6 +312,7 @@ static void session_finish(enum session_end why)
     standing_end();
     staging_end();
     host_end(why);
+    modules_end(why);
     addresses_end();
     events_end(why);
     session.slot = SESSION_NO_SLOT;

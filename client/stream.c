@@ -124,13 +124,28 @@ xpurt_stream *stream_find(uint64_t id)
                NULL;
 }
 
-xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
+/* The daemon runs the stream, and has something to run. */
+static xpurt_result stream_touch(xpurt_stream *stream)
 {
     if (stream->external)
         return error_set(XPURT_ERROR_UNSUPPORTED,
                          "the stream is external: put this on its command list yourself");
     atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
-    return connection_command(command);
+    return XPURT_SUCCESS;
+}
+
+xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
+{
+    xpurt_result r = stream_touch(stream);
+
+    return r ? r : connection_command(command);
+}
+
+xpurt_result stream_command_large(xpurt_stream *stream, const Xpurt__Command *command)
+{
+    xpurt_result r = stream_touch(stream);
+
+    return r ? r : connection_command_large(command);
 }
 
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)

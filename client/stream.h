@@ -63,6 +63,7 @@ void *stream_native(const xpurt_stream *stream);
 
 /* Send a command of the stream that is neither Record nor StreamDestroy. */
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command);
+xpurt_result stream_command_large(xpurt_stream *stream, const Xpurt__Command *command);
 
 /* Record: *ret_point is reached when all that was sent so far is done. */
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point);

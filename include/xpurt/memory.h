@@ -180,11 +180,52 @@ XPURT_API xpurt_result xpurt_memcpy_async(void *to, const void *from, size_t siz
                                           xpurt_stream *stream);
 
 /**
+ * Copy @p height rows of @p width bytes in stream order, in any direction, as xpurt_memcpy_async()
+ * does with one.
+ *
+ * @param to_pitch    bytes from the beginning of one row to the next; at least @p width
+ * @param from_pitch  likewise
+ * @param width       bytes; 0 is a no-op, as is a @p height of 0
+ * @return as xpurt_memcpy_async(); XPURT_ERROR_INVALID_ARGUMENT for a pitch below the width, and
+ *         for a number of 2^32 or more
+ * @note thread-safe. Like cudaMemcpy2DAsync with cudaMemcpyDefault.
+ */
+XPURT_API xpurt_result xpurt_memcpy_2d_async(void *to, size_t to_pitch, const void *from,
+                                             size_t from_pitch, size_t width, size_t height,
+                                             xpurt_stream *stream);
+
+/**
  * Set @p size bytes of device or pinned memory to @p value in stream order.
  * @return as xpurt_memcpy_async()
  * @note thread-safe. Like cudaMemsetAsync.
  */
 XPURT_API xpurt_result xpurt_memset_async(void *to, int value, size_t size, xpurt_stream *stream);
+
+/**
+ * Set @p count elements of 1, 2 or 4 bytes of device or pinned memory to @p value in stream order.
+ * @param to  a multiple of the element's size
+ * @return as xpurt_memcpy_async()
+ * @note thread-safe. Like cuMemsetD8Async, cuMemsetD16Async and cuMemsetD32Async.
+ */
+XPURT_API xpurt_result xpurt_memset_d8_async(void *to, uint8_t value, size_t count,
+                                             xpurt_stream *stream);
+XPURT_API xpurt_result xpurt_memset_d16_async(void *to, uint16_t value, size_t count,
+                                              xpurt_stream *stream);
+XPURT_API xpurt_result xpurt_memset_d32_async(void *to, uint32_t value, size_t count,
+                                              xpurt_stream *stream);
+
+/**
+ * The same on @p height rows of @p width elements.
+ * @param pitch  bytes from the beginning of one row to the next, a multiple of the element's size
+ * @return as xpurt_memcpy_2d_async()
+ * @note thread-safe. Like cuMemsetD2D8Async, cuMemsetD2D16Async and cuMemsetD2D32Async.
+ */
+XPURT_API xpurt_result xpurt_memset_2d_d8_async(void *to, size_t pitch, uint8_t value, size_t width,
+                                                size_t height, xpurt_stream *stream);
+XPURT_API xpurt_result xpurt_memset_2d_d16_async(void *to, size_t pitch, uint16_t value,
+                                                 size_t width, size_t height, xpurt_stream *stream);
+XPURT_API xpurt_result xpurt_memset_2d_d32_async(void *to, size_t pitch, uint32_t value,
+                                                 size_t width, size_t height, xpurt_stream *stream);
 
 #ifdef __cplusplus
 }

@@ -20,6 +20,7 @@
 #include <xpurt/generator.h>
 #include <xpurt/guard.h>
 #include <xpurt/memory.h>
+#include <xpurt/module.h>
 #include <xpurt/stream.h>
 
 #endif
