@@ -202,8 +202,13 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     Xpurt__EventClose event_close = XPURT__EVENT_CLOSE__INIT;
     Xpurt__BoardClose board_close = XPURT__BOARD_CLOSE__INIT;
     Xpurt__StreamFail fail = XPURT__STREAM_FAIL__INIT;
+    Xpurt__CopyRows copy_rows = XPURT__COPY_ROWS__INIT;
+    Xpurt__FillRows fill_rows = XPURT__FILL_ROWS__INIT;
+    Xpurt__Launch launch = XPURT__LAUNCH__INIT;
+    Xpurt__Extent extent = XPURT__EXTENT__INIT;
+    Xpurt__ModuleUnload unload = XPURT__MODULE_UNLOAD__INIT;
 
-    switch (below(attacker, attacker->calm ? 30 : 17)) {
+    switch (below(attacker, attacker->calm ? 36 : 21)) {
     default:
         record.stream = stream;
         record.value = wild_value(attacker, stream);
@@ -284,6 +289,41 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         fail.code = chance(attacker, 2) ? (uint32_t)wild(attacker) : XPURT_ERROR_PEER_LOST;
         command.body_case = XPURT__COMMAND__BODY_STREAM_FAIL;
         command.stream_fail = &fail;
+        break;
+    case 17:
+        copy_rows.stream = stream;
+        copy_rows.to = wild_location(attacker, 0);
+        copy_rows.from = wild_location(attacker, 1);
+        copy_rows.width = 1 + (uint32_t)wild_size(attacker) % 512;
+        copy_rows.height = chance(attacker, 10) ? (uint32_t)wild(attacker) : below(attacker, 20);
+        copy_rows.to_pitch = copy_rows.width + below(attacker, 9);
+        copy_rows.from_pitch = chance(attacker, 10) ? (uint32_t)wild(attacker) : copy_rows.width;
+        command.body_case = XPURT__COMMAND__BODY_COPY_ROWS;
+        command.copy_rows = &copy_rows;
+        break;
+    case 18:
+        fill_rows.stream = stream;
+        fill_rows.to = wild_location(attacker, 0);
+        fill_rows.width = 4 * below(attacker, 100);
+        fill_rows.height = chance(attacker, 10) ? (uint32_t)wild(attacker) : below(attacker, 20);
+        fill_rows.pitch = fill_rows.width + 4 * below(attacker, 9);
+        fill_rows.pattern_width = 1u << below(attacker, 4);
+        command.body_case = XPURT__COMMAND__BODY_FILL_ROWS;
+        command.fill_rows = &fill_rows;
+        break;
+    case 19:
+        launch.stream = stream;
+        launch.module = below(attacker, 3);
+        launch.kernel = (uint32_t)wild(attacker);
+        launch.groups = below(attacker, 4) ? &extent : NULL;
+        extent.x = (uint32_t)wild(attacker);
+        command.body_case = XPURT__COMMAND__BODY_LAUNCH;
+        command.launch = &launch;
+        break;
+    case 20:
+        unload.module = below(attacker, 3);
+        command.body_case = XPURT__COMMAND__BODY_MODULE_UNLOAD;
+        command.module_unload = &unload;
         break;
     }
     return command_add(out, &command);
