@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -307,6 +308,7 @@ static void run(const struct options *options, bool with_kill)
                                      .rounds = options->rounds,
                                      .words = options->words };
 
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
             worker_run(&worker);
         }
     }

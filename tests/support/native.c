@@ -60,12 +60,16 @@ static ze_event_handle_t event_make(const struct test_native *native)
         .signal = ZE_EVENT_SCOPE_FLAG_HOST,
         .wait = ZE_EVENT_SCOPE_FLAG_DEVICE,
     };
+    static ze_event_handle_t made[16]; /* they stay for as long as the process lives */
+    static unsigned n_made;
     ze_event_pool_handle_t pool;
     ze_event_handle_t event;
 
     test_ze(zeEventPoolCreate(native->context.context, &pool_desc, 0, NULL, &pool));
     test_ze(zeEventCreate(pool, &desc, &event));
-    return event;                       /* and its pool, for as long as the process lives */
+    test_require(n_made < sizeof(made) / sizeof(made[0]), "too many gates");
+    made[n_made++] = event;
+    return event;
 }
 
 ze_event_handle_t test_native_hold(const struct test_native *native, const xpurt_ze_list *list)
