@@ -132,6 +132,8 @@ static void call_right(const struct function *function)
     if (r >= XPURT_ERROR_INVALID_ARGUMENT && r != XPURT_ERROR_UNSUPPORTED &&
         strcmp(function->name, "xpurt_batch_end"))
         complain(function, -1, "right, like all", xpurt_last_error());
+    if (r >= XPURT_ERROR_INVALID_ARGUMENT && !untouched(function, -1))
+        complain(function, -1, "right, like all", "it failed, but an out-parameter was changed");
 }
 
 static void misuse(const struct function *function, const struct foreign *foreign)
