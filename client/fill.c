@@ -96,11 +96,14 @@ static xpurt_result fill_elements(void *to, size_t pitch, uint32_t pattern, uint
         .pattern = pattern,
         .pattern_width = size,
     };
+    size_t whole;
 
     if (__builtin_mul_overflow(width, size, &fill.width))
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "%zu elements of %u bytes", width, size);
-    if (pitch == fill.width && !__builtin_mul_overflow(fill.width, height, &fill.width))
-        fill.height = 1;                /* no gaps */
+    if (pitch == fill.width && !__builtin_mul_overflow(fill.width, height, &whole)) {
+        fill.width = whole;             /* no gaps */
+        fill.height = 1;
+    }
     return fill_async(&fill, stream);
 }
 
