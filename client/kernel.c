@@ -200,7 +200,9 @@ xpurt_result xpurt_kernel_suggest_group_size(xpurt_kernel *kernel, const uint32_
     xpurt_result r;
 
     if (!global || !ret_group || !global[0] || !global[1] || !global[2])
-        return error_set(XPURT_ERROR_INVALID_ARGUMENT, "a size is null, or a dimension is 0");
+        return error_set(XPURT_ERROR_INVALID_ARGUMENT,
+                         "a size is null, a dimension is 0, or there is nowhere to put the "
+                         "answer");
     r = session_enter();
     if (r)
         return r;

@@ -29,6 +29,11 @@ static struct {
     xpurt_event_handle event_handle;
     xpurt_mem_handle mem_handle;
     unsigned char *memory, *pinned, *opened;
+    xpurt_module *module;
+    xpurt_kernel *kernel;
+    xpurt_arg argument, wrong_argument;
+    unsigned char code[65536];
+    size_t code_size;
     uint64_t stream_id;
     unsigned char state[BYTES];
 
@@ -36,6 +41,8 @@ static struct {
     xpurt_event *freed_event, *stale_event;
     xpurt_stream *freed_stream, *stale_stream, *bad_list[BYTES];
     xpurt_generator *freed_generator;
+    xpurt_module *freed_module, *stale_module;
+    xpurt_kernel *freed_kernel, *stale_kernel;
     unsigned char *freed_memory, *freed_pinned;
     uint64_t freed_id;
     struct foreign foreign;
@@ -54,6 +61,32 @@ static void objects_make(xpurt_event **ret_event, xpurt_stream **ret_stream)
     test_ok(xpurt_stream_synchronize(*ret_stream));
 }
 
+/* Null where kernels cannot be built or run. */
+static void module_make(xpurt_module **ret_module, xpurt_kernel **ret_kernel)
+{
+#ifdef KERNELS_SPV
+    FILE *file = fopen(KERNELS_SPV, "re");
+    xpurt_result r;
+
+    test_require(file, KERNELS_SPV);
+    cast.code_size = fread(cast.code, 1, sizeof(cast.code), file);
+    fclose(file);
+    r = xpurt_module_load(0, cast.code, cast.code_size, NULL, ret_module);
+    if (r == XPURT_ERROR_UNSUPPORTED)
+        return;
+    test_ok(r);
+    test_ok(xpurt_kernel_get(*ret_module, "increment", ret_kernel));
+#else
+    *ret_module = NULL;
+    *ret_kernel = NULL;
+#endif
+}
+
+bool cast_has(char kind)
+{
+    return cast.module || !strchr("IJKBNR", kind);
+}
+
 /* Made last, destroyed, and their places not taken by anybody since. */
 static void objects_free(void)
 {
@@ -62,6 +95,8 @@ static void objects_free(void)
     test_ok(xpurt_generator_create(0, &cast.freed_generator));
     test_ok(xpurt_malloc((void **)&cast.freed_memory, 1 << 22));
     test_ok(xpurt_host_malloc((void **)&cast.freed_pinned, 1 << 22));
+    module_make(&cast.freed_module, &cast.freed_kernel);
+    test_ok(xpurt_module_unload(cast.freed_module));
     test_ok(xpurt_event_destroy(cast.freed_event));
     test_ok(xpurt_stream_destroy(cast.freed_stream));
     test_ok(xpurt_generator_destroy(cast.freed_generator));
@@ -96,6 +131,7 @@ static void handles_make(void)
 void cast_make(const struct foreign *foreign)
 {
     objects_make(&cast.stale_event, &cast.stale_stream);
+    module_make(&cast.stale_module, &cast.stale_kernel);
     test_ok(xpurt_reset());
     cast.foreign = *foreign;
     objects_make(&cast.event, &cast.stream);
@@ -105,12 +141,15 @@ void cast_make(const struct foreign *foreign)
     test_ok(xpurt_generator_get_state(cast.generator, cast.state));
     test_ok(xpurt_malloc((void **)&cast.memory, 4096));
     test_ok(xpurt_host_malloc((void **)&cast.pinned, 4096));
+    module_make(&cast.module, &cast.kernel);
     handles_make();
     objects_free();
     for (unsigned i = 0; i < BYTES; i++) {
         cast.list[i] = cast.stream;
         cast.bad_list[i] = i == BYTES - 1 ? cast.freed_stream : cast.stream;
     }
+    cast.argument = xpurt_arg_pointer(cast.memory);
+    cast.wrong_argument = xpurt_arg_pointer(cast.freed_memory);
     cast.holder = cast.event;
     cast.freed_holder = cast.freed_event;
     cast.stale_holder = cast.stale_event;
@@ -118,6 +157,8 @@ void cast_make(const struct foreign *foreign)
     memset(cast_out, OUT_BYTE, sizeof(cast_out));
     memset(cast.guard, 0, sizeof(cast.guard));
 }
+
+static const uint32_t one_item[3] = { 1, 1, 1 };
 
 static void be_called(void *data)
 {
@@ -137,6 +178,16 @@ uintptr_t cast_right(char kind, int i)
     case 'h':                               return (uintptr_t)&cast.event_handle;
     case 'm':                               return (uintptr_t)&cast.mem_handle;
     case 'i': case 'p':                     return (uintptr_t)cast.state;
+    case 'I': case 'J':                     return (uintptr_t)cast.module;
+    case 'K':                               return (uintptr_t)cast.kernel;
+    case 'B':                               return (uintptr_t)cast.code;
+    case 'L':                               return cast.code_size;
+    case 'N':                               return (uintptr_t)"increment";
+    case 'U':                               return (uintptr_t)one_item;
+    case 'P':                               return 4 * BYTES;
+    case 'R':                               return (uintptr_t)&cast.argument;
+    case '1':                               return 1;
+    case 'r': case '0':                     return 0;
     case 'j':                               return (uintptr_t)be_called;
     case 'd': case 'D': case 'f': case 'q': return 0;
     case 'M': case 'a': case 'A': case 't': return (uintptr_t)cast.memory;
@@ -224,6 +275,21 @@ static void wrong_generator(struct wrongs *wrongs)
     ADD(cast.foreign.generator, "a generator of another process");
 }
 
+static void wrong_module(char kind, struct wrongs *wrongs)
+{
+    if (kind == 'K') {
+        ADD(cast.module, "a module");
+        ADD(cast.freed_kernel, "a kernel of an unloaded module");
+        ADD(cast.stale_kernel, "a kernel of before a reset");
+        return;
+    }
+    ADD(cast.kernel, "a kernel");
+    if (kind == 'I' || cast.freed_module)
+        ADD(cast.freed_module, "an unloaded module");
+    if (kind == 'I')
+        ADD(cast.stale_module, "a module of before a reset");
+}
+
 static void wrong_handle(char kind, struct wrongs *wrongs)
 {
     if (kind == 'h')
@@ -279,7 +345,7 @@ static void wrong_number(char kind, struct wrongs *wrongs)
         ADD(3, "one mode more than there are");
         ADD(UINT_MAX, "the largest mode");
     }
-    if (kind == 'z') {
+    if (is(kind, "zP")) {
         ADD(SIZE_MAX, "the largest size");
         ADD(SIZE_MAX - 4095, "nearly the largest size");
         ADD(SIZE_MAX / 2 + 1, "half of all sizes");
@@ -295,19 +361,19 @@ static void wrong_number(char kind, struct wrongs *wrongs)
 void cast_wrong(char kind, struct wrongs *wrongs)
 {
     wrongs->count = 0;
-    if (is(kind, "evslgohimtuabj"))
+    if (is(kind, "evslgohimtuabjIKBNUR"))
         ADD(NULL, "null");
-    if (is(kind, "exsSygGMHCaAb"))
+    if (is(kind, "exsSygGMHCaAbIJK"))
         add_strange_pointers(wrongs);
-    if (is(kind, "exsSygGMHCb"))
+    if (is(kind, "exsSygGMHCbIJK"))
         ADD(cast.memory + 64, "a pointer into device memory");
-    if (is(kind, "exsSygGMCa"))
+    if (is(kind, "exsSygGMCaIJK"))
         ADD(cast.pinned + 64, "a pointer into pinned memory");
-    if (is(kind, "sSygGMHCab"))
+    if (is(kind, "sSygGMHCabIJK"))
         ADD(cast.event, "an event");
-    if (is(kind, "exgGMHCab"))
+    if (is(kind, "exgGMHCabIJK"))
         ADD(cast.stream, "a stream");
-    if (is(kind, "exsSyMHCab"))
+    if (is(kind, "exsSyMHCabIJK"))
         ADD(cast.generator, "a generator");
     if (is(kind, "exvw"))
         wrong_event(kind, wrongs);
@@ -315,6 +381,12 @@ void cast_wrong(char kind, struct wrongs *wrongs)
         wrong_stream(kind, wrongs);
     if (is(kind, "gG"))
         wrong_generator(wrongs);
+    if (is(kind, "IJK"))
+        wrong_module(kind, wrongs);
+    if (kind == 'R')
+        ADD(&cast.wrong_argument, "one with freed memory");
+    if (kind == 'N')
+        ADD("no such kernel", "the name of no kernel");
     if (is(kind, "hm"))
         wrong_handle(kind, wrongs);
     if (is(kind, "MHCaAbt"))
@@ -336,6 +408,16 @@ const char *cast_word(char kind, uintptr_t wrong)
         return "stream";
     if (is(kind, "gG"))
         return "generator";
+    if (is(kind, "IJ"))
+        return "module";
+    if (is(kind, "KN"))
+        return "kernel";
+    if (kind == 'B')
+        return "SPIR-V";
+    if (kind == 'U')
+        return "size";
+    if (kind == 'R')
+        return "argument";
     if (is(kind, "hm"))
         return "handle";
     if (kind == 'o')

@@ -4,9 +4,10 @@
 
 #include <xpurt/xpurt.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#define ARGUMENTS_MAX 6
+#define ARGUMENTS_MAX 8
 #define WRONG_MAX 64
 #define OUT_SIZE 16384
 #define OUT_BYTE 0xa5
@@ -32,6 +33,9 @@ extern unsigned char cast_out[ARGUMENTS_MAX][OUT_SIZE];
 
 /* A new session with something right of each kind, and something wrong. */
 void cast_make(const struct foreign *foreign);
+
+/* Whether there is something right of that kind: modules need a compiler and a runtime. */
+bool cast_has(char kind);
 
 /* What is right for argument @p i. */
 uintptr_t cast_right(char kind, int i);

@@ -126,6 +126,9 @@ static void call_right(const struct function *function)
     uintptr_t arguments[ARGUMENTS_MAX] = { 0 };
     xpurt_result r;
 
+    for (const char *kind = function->kinds; *kind; kind++)
+        if (!cast_has(*kind))
+            return;
     arguments_right(function, arguments);
     calls++;
     r = function->call(arguments);

@@ -16,6 +16,13 @@
  *   S        a stream                         what no live stream is        the current one
  *   y        a stream to be destroyed         the same, but old ones        nothing is done
  *   l        a list of streams                null, one with a wrong one
+ *   I        a module                         what no live module is        wrong
+ *   J        a module to be unloaded          the same, but old ones        nothing is done
+ *   K        a kernel                         what no live kernel is        wrong
+ *   B        a module's code                  null
+ *   N        a kernel's name                  null, another one's
+ *   U        three sizes                      null
+ *   R        a kernel's arguments             null, memory that is not ours
  *   g        a generator                      what no live generator is     wrong
  *   G        a generator to be destroyed      the same                      nothing is done
  *   o        where the answer goes            null
@@ -35,10 +42,14 @@
  *   A        an address in memory of xpurt  what is not                   nothing is done
  *   b        an address in pinned memory      what is not
  *   t        what is copied or filled         null, freed, others'
+ *   P        a pitch                          the largest ones
  *   z        a size                           the largest ones
  *   u        a guard                          null
  *   k        the id of a stream               what no stream has
  *   n        any number                                                     (16)
+ *   0, 1     any number                                                     (0, 1)
+ *   L        the size of a module's code
+ *   r        options, or null
  *   p        any pointer
  */
 #pragma once
@@ -133,6 +144,24 @@
     RESULT(xpurt_pointer_get_device,             "ao",   P(0), P(1)) \
     RESULT(xpurt_memcpy_async,                   "ttzs", P(0), P(1), N(2), P(3)) \
     RESULT(xpurt_memset_async,                   "tnzs", P(0), N(1), N(2), P(3)) \
+    RESULT(xpurt_memcpy_2d_async,                "tPtPzzs", P(0), N(1), P(2), N(3), N(4), N(5), P(6)) \
+    RESULT(xpurt_memset_d8_async,                "tnzs", P(0), N(1), N(2), P(3)) \
+    RESULT(xpurt_memset_d16_async,               "tnzs", P(0), N(1), N(2), P(3)) \
+    RESULT(xpurt_memset_d32_async,               "tnzs", P(0), N(1), N(2), P(3)) \
+    RESULT(xpurt_memset_2d_d8_async,             "tPnzzs", P(0), N(1), N(2), N(3), N(4), P(5)) \
+    RESULT(xpurt_memset_2d_d16_async,            "tPnzzs", P(0), N(1), N(2), N(3), N(4), P(5)) \
+    RESULT(xpurt_memset_2d_d32_async,            "tPnzzs", P(0), N(1), N(2), N(3), N(4), P(5)) \
+    /* module.h */ \
+    RESULT(xpurt_module_load,                    "DBLro", N(0), P(1), N(2), P(3), P(4)) \
+    RESULT(xpurt_module_load_with_log, \
+           "DBLrnpOo", N(0), P(1), N(2), P(3), N(4), P(5), P(6), P(7)) \
+    RESULT(xpurt_module_unload,                  "J",    P(0)) \
+    RESULT(xpurt_module_get_kernel_names,        "Inoo", P(0), N(1), P(2), P(3)) \
+    RESULT(xpurt_kernel_get,                     "INo",  P(0), P(1), P(2)) \
+    RESULT(xpurt_kernel_get_attributes,          "Ko",   P(0), P(1)) \
+    RESULT(xpurt_kernel_get_argument,            "K0oo", P(0), N(1), P(2), P(3)) \
+    RESULT(xpurt_kernel_suggest_group_size,      "KUo",  P(0), P(1), P(2)) \
+    RESULT(xpurt_launch_kernel,                  "KUUR1s", P(0), P(1), P(2), P(3), N(4), P(5)) \
     /* generator.h */ \
     RESULT(xpurt_generator_create,               "Do",   N(0), P(1)) \
     RESULT(xpurt_generator_destroy,              "G",    P(0)) \
