@@ -88,13 +88,21 @@ static bool markers_running(struct stream *stream)
 
 static void stream_lose(struct stream *stream);
 
+/* Those who depend on us do not know yet: more was lost than they were told, or the device was too,
+ * which may come later. */
+static bool lost_more(const struct stream *stream)
+{
+    return atomic_load(&stream->lost_from) < stream->told_from ||
+           (atomic_load(&stream->device_lost) && !stream->told_device);
+}
+
 /* Give back what belongs to markers that are done, or whose device is lost. */
 static void markers_reclaim(struct stream *stream)
 {
     uint64_t done = atomic_load(&stream->done);
 
     /* Before the slots go: others may wait for them. */
-    if (stream->freed != done && stream_lost(stream) && !stream->lost_told)
+    if (stream->freed != done && lost_more(stream))
         stream_lose(stream);
     for (; stream->freed != done; stream->freed++) {
         struct marker *marker = marker_at(stream, stream->freed);
@@ -765,7 +773,7 @@ static void stream_free(struct stream *stream)
 
 void stream_finish(struct stream *stream)
 {
-    if (stream_lost(stream) && !stream->lost_told)
+    if (lost_more(stream))
         stream_lose(stream);
     if (stream->work) {
         struct marker fence = { .value = 0 };
@@ -858,7 +866,6 @@ static void dependents_fail(struct stream *stream)
         if (position >= atomic_load(&other->lost_from))
             continue;
         marker_lose(other, position);
-        other->lost_told = false;
         stream_fail(other, gone ? XPURT_ERROR_PEER_LOST : XPURT_ERROR_DEPENDENCY,
                     "it waits for stream %u of process %d, %s", stream->index,
                     (int)stream->session->pid, gone ? "which is gone" : "whose device is lost");
@@ -874,11 +881,12 @@ static void stream_lose(struct stream *stream)
     uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
     uint64_t from = atomic_load(&stream->lost_from);
 
-    stream->lost_told = true;
-    if (atomic_load(&stream->device_lost))
+    stream->told_from = from;
+    stream->told_device = atomic_load(&stream->device_lost);
+    if (stream->told_device)
         stream_fail(stream, XPURT_ERROR_DEVICE_LOST, "device %u is lost", stream->device);
     dependents_fail(stream);
-    if (!atomic_load(&stream->device_lost))
+    if (!stream->told_device)
         return;
     for (uint64_t i = from < stream->freed ? stream->freed : from; i < head; i++)
         if (marker_at(stream, i)->slot)
@@ -927,6 +935,7 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
         stream->accepted = base;
     stream->submitted = stream->accepted;
     stream->lost_from = MARKER_NONE;
+    stream->told_from = MARKER_NONE;
 
     /* Points of the last stream here are over: reached first, then no error any more. */
     timeline_publish(timeline, stream->accepted);

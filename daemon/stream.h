@@ -157,7 +157,8 @@ struct stream {
     _Atomic uint64_t lost_from;         /* markers from here on are never published: the device went
                                            away under them, or under their cause */
     bool noticed;
-    bool lost_told;                     /* those who depend on them have failed */
+    bool told_device;                   /* device_lost, as those who depend on us were told */
+    uint64_t told_from;                 /* lost_from likewise: they have failed */
 };
 
 /* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */

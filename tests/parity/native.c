@@ -532,6 +532,61 @@ Test(native, parity_S8_death_of_a_peer)
     test_daemon_await_counter("user-native-slots", 512); /* our own pool's */
 }
 
+static void records_fails_and_hangs(int channel, void *data)
+{
+    struct external external;
+    xpurt_event *event, *lost;
+
+    (void)data;
+    external_open(&external, 0);
+    event = event_with(XPURT_EVENT_INTERPROCESS);
+    event_send(channel, event);
+    lost = event_receive(channel);
+    test_await(channel);                /* `lost` is recorded */
+    (void)test_native_hold(&external.native, &external.list);
+    test_ok(xpurt_event_record(event, external.stream));
+    test_ok(xpurt_stream_wait_event(external.stream, lost));
+    test_pass(channel);
+    test_expect(XPURT_ERROR_PEER_LOST, xpurt_stream_synchronize(external.stream));
+    test_pass(channel);
+    pause();
+}
+
+/* A stream that has failed still has records to come from before; when its process dies those are lost
+ * too, and who waits for them is told as well. */
+Test(native, parity_S8_death_after_a_failure)
+{
+    struct test_peer first, second;
+    xpurt_event_handle lost;
+    xpurt_event *event;
+    xpurt_stream *stream;
+    struct external external;
+
+    test_peer_start(&first, records_and_hangs, NULL);
+    test_peer_start(&second, records_fails_and_hangs, NULL);
+    external_open(&external, 0);
+    stream = stream_on(0);
+    event = event_receive(second.channel);
+    test_receive(first.channel, &lost, sizeof(lost));
+    test_send(second.channel, &lost, sizeof(lost));
+    test_await(first.channel);
+    test_pass(second.channel);
+    test_await(second.channel);
+    test_ok(xpurt_stream_wait_event(stream, event));
+    test_ok(xpurt_stream_wait_event(external.stream, event));
+    test_require(!stream_done(stream) && !stream_done(external.stream), "nobody waited");
+    test_peer_kill(&first);
+    test_await(second.channel);
+    test_require(!stream_done(stream) && !stream_done(external.stream), "it is to come still");
+    test_peer_kill(&second);
+    test_expect(XPURT_ERROR_PEER_LOST, xpurt_stream_synchronize(stream));
+    test_expect(XPURT_ERROR_PEER_LOST, xpurt_stream_synchronize(external.stream));
+    test_require(test_native_synchronize(&external.native, &external.list, 10 * SECOND_NS),
+                 "the list hangs");
+    external_close(&external);
+    test_ok(xpurt_event_destroy(event));
+}
+
 /* Nobody is left who could signal. */
 Test(native, parity_S8_death_of_the_daemon)
 {
