@@ -2,13 +2,15 @@
 /* client/address.c: what the addresses of this process are.
  *
  * Guarantees of this file:
- *   - an address has one meaning: the range of each device allocation is reserved in this process,
- *     so that no host memory can ever lie where a device address points.
+ *   - an address has one meaning: segments of device memory that this process has a part of are
+ *     reserved here, so that no host memory can ever lie where a device address points.
  */
 #include "client/address.h"
 
 #include "client/host.h"
+#include "client/magazine.h"
 #include "client/result.h"
+#include "client/statistics.h"
 
 #include <xpurt/memory.h>
 
@@ -23,19 +25,20 @@
 #define USER_ADDRESS_END (UINT64_C(1) << 47)
 
 struct ranges addresses;
+static struct ranges segments;          /* of the driver's; `opens` counts ranges in it */
 
 /* ---- address space ------------------------------------------------------------------------------ */
 
-/* Keep [start, start + size) free of host memory. -EEXIST: it is not. Pages that a neighbour in
- * the table shares are reserved already. */
-static int range_reserve(uint64_t start, uint64_t size)
+/* Keep the segment free of host memory. -EEXIST: it is not. Pages that a neighbour in the table
+ * shares are reserved already. */
+static int pages_reserve(uint64_t start, uint64_t size)
 {
     uint64_t first, end;
     void *wanted, *got;
 
     if (start + size > USER_ADDRESS_END)
         return 0;                       /* where no host memory can be */
-    if (!ranges_lone_pages(&addresses, start, size, (uint64_t)getpagesize(), &first, &end))
+    if (!ranges_lone_pages(&segments, start, size, (uint64_t)getpagesize(), &first, &end))
         return 0;
 
     wanted = (void *)(uintptr_t)first;
@@ -50,30 +53,63 @@ static int range_reserve(uint64_t start, uint64_t size)
     return 0;
 }
 
-/* The range is not in the table any more. */
-static void range_release(uint64_t start, uint64_t size)
+/* The segment is not in the table any more. */
+static void pages_release(uint64_t start, uint64_t size)
 {
     uint64_t first, end;
 
     if (start + size <= USER_ADDRESS_END &&
-        ranges_lone_pages(&addresses, start, size, (uint64_t)getpagesize(), &first, &end))
+        ranges_lone_pages(&segments, start, size, (uint64_t)getpagesize(), &first, &end))
         munmap((void *)(uintptr_t)first, end - first);
 }
 
-xpurt_result range_add(const struct range *range)
+/* One more range is in the segment. 0 or -errno. */
+static int segment_hold(uint64_t start, uint64_t size)
 {
-    int e = range_reserve(range->start, range->size);
+    struct range *segment = ranges_find(&segments, start);
+    int e;
 
+    if (segment && segment->start == start && segment->size == size) {
+        segment->opens++;
+        return 0;
+    }
+    /* What overlaps it is gone: the daemon has taken it back from the magazine. */
+    magazine_forget(start, size);
+    e = pages_reserve(start, size);
+    if (e == 0 &&
+        !ranges_insert(&segments, &(struct range){ .start = start, .size = size, .opens = 1 })) {
+        pages_release(start, size);
+        e = -ENOMEM;
+    }
+    return e;
+}
+
+static void segment_drop(uint64_t address)
+{
+    struct range *segment = ranges_find(&segments, address);
+    const struct range former = *segment;
+
+    if (--segment->opens)
+        return;
+    ranges_remove(&segments, segment);
+    pages_release(former.start, former.size);
+}
+
+xpurt_result range_add(const struct range *range, uint64_t segment, uint64_t segment_size)
+{
+    int e;
+
+    magazine_forget(range->start, range->rounded);
+    e = segment_hold(segment, segment_size);
     if (e == 0 && !ranges_insert(&addresses, range)) {
-        range_release(range->start, range->size);
+        segment_drop(range->start);
         e = -ENOMEM;
     }
     if (e == -EEXIST)
         return error_set(XPURT_ERROR_SYSTEM,
                          "the device addresses from 0x%llx to 0x%llx are in "
                          "use by host memory of this process",
-                         (unsigned long long)range->start,
-                         (unsigned long long)(range->start + range->size));
+                         (unsigned long long)segment, (unsigned long long)(segment + segment_size));
     return e < 0 ? system_error("device addresses cannot be reserved", e) : XPURT_SUCCESS;
 }
 
@@ -83,13 +119,20 @@ void range_drop(struct range *range)
 
     ranges_remove(&addresses, range);
     if (former.kind == RANGE_DEVICE)
-        range_release(former.start, former.size);
+        segment_drop(former.start);
+}
+
+bool addresses_touch(uint64_t start, uint64_t size)
+{
+    return ranges_touch(&addresses, start, size) || ranges_touch(&segments, start, size);
 }
 
 void addresses_end(void)
 {
     while (addresses.count)
         range_drop(&addresses.list[addresses.count - 1]);
+    magazine_end();
+    statistics_end();
 }
 
 /* ---- what a pointer is ------------------------------------------------------------------------------- */
@@ -111,6 +154,7 @@ static xpurt_pointer_attributes attributes_of(uint64_t address)
             .device = -1,
             .base = (void *)(uintptr_t)host_start(block),
             .size = host_size(block),
+            .owner = (int32_t)getpid(),
         };
     if (range && range->kind == RANGE_DEVICE)
         return (xpurt_pointer_attributes){
@@ -119,6 +163,7 @@ static xpurt_pointer_attributes attributes_of(uint64_t address)
             .base = (void *)(uintptr_t)range->start,
             .size = range->size,
             .opened = !range->own,
+            .owner = range->owner,
         };
     return (xpurt_pointer_attributes){ .kind = XPURT_POINTER_UNKNOWN, .device = -1 };
 }

@@ -8,8 +8,12 @@
 /* All device memory and pinned memory of this process. */
 extern struct ranges addresses;
 
-/* Put device memory into the table. XPURT_ERROR_SYSTEM: host memory lies there. */
-xpurt_result range_add(const struct range *range);
+/* Put device memory into the table: part of the driver's segment of @p segment_size bytes at
+ * @p segment. XPURT_ERROR_SYSTEM: host memory lies there. */
+xpurt_result range_add(const struct range *range, uint64_t segment, uint64_t segment_size);
+
+/* Whether any byte of [start, start + size) is device memory or pinned memory, in use or not. */
+bool addresses_touch(uint64_t start, uint64_t size);
 
 /* Take memory of either kind out of it. */
 void range_drop(struct range *range);

@@ -54,6 +54,7 @@ static struct {
     int socket;
     uint32_t serial;
     uint32_t sent;                      /* frames */
+    uint64_t sent_bytes;                /* payload of them */
     uint32_t batches;                   /* open scopes */
     bool reading;                       /* a thread sleeps on the socket for all others */
     struct waiter *waiters;
@@ -165,6 +166,7 @@ xpurt_result connection_lost_error(void)
 void connection_open(int socket)
 {
     connection.socket = socket;
+    connection.sent_bytes = 0;
     connection.lost_text[0] = '\0';
     connection.said = XPURT_SUCCESS;
     set_state(CONNECTION_READY);
@@ -416,6 +418,7 @@ xpurt_result connection_flush(void)
     r = connection.rings.base ? send_by_ring(connection.used) : send_by_socket(connection.used);
     if (r)
         return r;
+    connection.sent_bytes += connection.used;
     set_used(0);
     deferred_publish();
     if (++connection.sent % RECEIVE_EVERY == 0)
@@ -481,6 +484,11 @@ bool connection_has_room(void)
         return ring_room(&connection.rings.to_daemon,
                          FRAME_HEADER_SIZE + connection.used + ADMIT_ROOM) > 0;
     return poll(&pollfd, 1, 0) > 0;     /* also when it is lost: then that is the error */
+}
+
+uint64_t connection_position(void)
+{
+    return connection.sent_bytes + connection.used;
 }
 
 /* What was written at the end of the frame is @p size bytes. */

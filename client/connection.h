@@ -102,6 +102,9 @@ xpurt_result connection_publish(struct board_cell *cell, uint64_t point);
 /* Send what was collected. */
 xpurt_result connection_flush(void);
 
+/* Bytes of all commands so far, those collected included. */
+uint64_t connection_position(void);
+
 /* Send a request and wait for its reply; the lock is free meanwhile. An Error becomes the calling
  * thread's error; so does a reply other than @p expected or with another number of descriptors. */
 xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__ReplyCase expected,

@@ -9,6 +9,7 @@
 #include "client/result.h"
 #include "client/stream.h"
 
+#include <xpurt/allocator.h>
 #include <xpurt/guard.h>
 #include <xpurt/memory.h>
 
@@ -79,6 +80,8 @@ static xpurt_result record_data_pointer_on_stream(const void *ptr, xpurt_stream 
         return r;
     if (attributes.kind == XPURT_POINTER_UNKNOWN)
         return error_set(XPURT_ERROR_INVALID_ADDRESS, "%p is not memory of xpurt", ptr);
+    if (attributes.kind == XPURT_POINTER_DEVICE)
+        return xpurt_record_stream((void *)(uintptr_t)ptr, stream);
     return XPURT_SUCCESS;
 }
 

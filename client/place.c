@@ -55,7 +55,7 @@ xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret_place)
     } else {                            /* ordinary memory never shares a page with ours */
         inside =
             size <= UINT64_MAX - page - address &&
-            !ranges_touch(&addresses, first, ((address + size + page - 1) & ~(page - 1)) - first) &&
+            !addresses_touch(first, ((address + size + page - 1) & ~(page - 1)) - first) &&
             ends_mapped(address, size, page);
     }
     if (!inside)

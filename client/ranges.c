@@ -26,11 +26,18 @@ static size_t ranges_after(const struct ranges *ranges, uint64_t address)
     return low;
 }
 
-struct range *ranges_find(const struct ranges *ranges, uint64_t address)
+struct range *ranges_find_any(const struct ranges *ranges, uint64_t address)
 {
     size_t i = ranges_after(ranges, address);
 
     return i < ranges->count && ranges->list[i].start <= address ? &ranges->list[i] : NULL;
+}
+
+struct range *ranges_find(const struct ranges *ranges, uint64_t address)
+{
+    struct range *range = ranges_find_any(ranges, address);
+
+    return range && !range->cached ? range : NULL;
 }
 
 bool ranges_touch(const struct ranges *ranges, uint64_t start, uint64_t size)

@@ -21,6 +21,12 @@ struct range {
     struct host_segment *host;          /* RANGE_HOST */
     uint32_t opens;                     /* RANGE_DEVICE: by a handle, each closed once */
     bool own;                           /* allocated here, and not freed */
+    bool cached;                        /* freed, but in the magazine: not in use */
+    bool exported;                      /* others may open it: not for the magazine */
+    bool recorded;                      /* other streams use it: likewise */
+    int32_t owner;                      /* process that allocated it; 0: gone */
+    uint32_t entry;                     /* 1 + that in the magazine; 0: none */
+    uint64_t rounded;                   /* bytes of the block */
 };
 
 /* Sorted; ranges never overlap. */
@@ -30,8 +36,11 @@ struct ranges {
     size_t room;
 };
 
-/* The range that holds @p address, or NULL. Valid until the next change. */
+/* The range in use that holds @p address, or NULL. Valid until the next change. */
 struct range *ranges_find(const struct ranges *ranges, uint64_t address);
+
+/* The same, in use or not. */
+struct range *ranges_find_any(const struct ranges *ranges, uint64_t address);
 
 /* Whether any byte of [start, start + size) belongs to a range; @p size > 0. */
 bool ranges_touch(const struct ranges *ranges, uint64_t start, uint64_t size);

@@ -14,6 +14,7 @@
 #include "client/device.h"
 #include "client/event.h"
 #include "client/external.h"
+#include "client/magazine.h"
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/session.h"
@@ -452,6 +453,7 @@ static void stream_end(xpurt_stream *stream)
         atomic_store(&stream->dirty, true); /* drained() needs a point of this stream */
     if (stream_cover(stream, &point))
         return;
+    magazine_flush(stream->index);
     timeline_close(point, stream->device);
     timelines.live[stream->index] = NULL;
 }

@@ -8,6 +8,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/launch.h"
 #include "daemon/log.h"
+#include "daemon/report.h"
 #include "daemon/session.h"
 #include "daemon/watch.h"
 #include "proto/command.h"
@@ -402,6 +403,16 @@ static void on_memory_free(struct session *session, const Xpurt__Command *comman
     memory_free(session, command->memory_free);
 }
 
+static void on_memory_record(struct session *session, const Xpurt__Command *command)
+{
+    memory_record(session, command->memory_record);
+}
+
+static void on_memory_limit(struct session *session, const Xpurt__Command *command)
+{
+    memory_limit(session, command->memory_limit);
+}
+
 static void on_host_free(struct session *session, const Xpurt__Command *command)
 {
     host_free(session, command->host_free);
@@ -461,6 +472,8 @@ static const command_handler commands[] = {
     [XPURT__COMMAND__BODY_COPY_ROWS] = on_copy_rows,
     [XPURT__COMMAND__BODY_FILL_ROWS] = on_fill_rows,
     [XPURT__COMMAND__BODY_MODULE_UNLOAD] = on_module_unload,
+    [XPURT__COMMAND__BODY_MEMORY_RECORD] = on_memory_record,
+    [XPURT__COMMAND__BODY_MEMORY_LIMIT] = on_memory_limit,
 };
 
 static void run_command(struct session *session, const Xpurt__Command *command)
@@ -578,6 +591,26 @@ static void on_memory_open(struct session *session, const Xpurt__ToDaemon *messa
     memory_open(session, message->serial, message->memory_open);
 }
 
+static void on_magazine_open(struct session *session, const Xpurt__ToDaemon *message)
+{
+    magazine_open(session, message->serial);
+}
+
+static void on_memory_stats(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_stats(session, message->serial, message->memory_stats);
+}
+
+static void on_memory_snapshot(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_snapshot(session, message->serial, message->memory_snapshot);
+}
+
+static void on_memory_trim(struct session *session, const Xpurt__ToDaemon *message)
+{
+    memory_trim(session, message->serial);
+}
+
 static void on_host_alloc(struct session *session, const Xpurt__ToDaemon *message)
 {
     host_alloc(session, message->serial, message->host_alloc);
@@ -674,6 +707,9 @@ static void counters_collect(struct session *session, struct counter_list *list)
     counter_add(list, "builds", counters->builds);
     counter_add(list, "refused", counters->refused);
     counter_add(list, "queued", session->n_queued);
+    counter_add(list, "driver-allocations", counters->driver_allocations);
+    counter_add(list, "driver-frees", counters->driver_frees);
+    counter_add(list, "scrubbed-bytes", counters->scrubbed_bytes);
     for (unsigned i = 0; i < CHARGE_COUNT; i++) {
         snprintf(list->names[2 * i], sizeof(list->names[0]), "user-%s", charge_name(i));
         counter_add(list, list->names[2 * i], user->charged[i]);
@@ -729,6 +765,10 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_RING_OPEN] =     { on_ring_open,     SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_MODULE_LOAD] =   { on_module_load,   SESSION_READY, 1 },
     [XPURT__TO_DAEMON__REQUEST_KERNEL_SUGGEST] = { on_kernel_suggest, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MAGAZINE_OPEN] = { on_magazine_open, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_STATS] =  { on_memory_stats,  SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_SNAPSHOT] = { on_memory_snapshot, SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_MEMORY_TRIM] =   { on_memory_trim,   SESSION_READY, 0 },
 };
 /* clang-format on */
 
@@ -875,6 +915,7 @@ size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_
     session->runtime->counters.commands += n_first;
     for (size_t i = 0; i < n_first; i++)
         run_decoded(session, &first[i]);
+    session->position += whole ? size : used;
     if (message)
         run_rest(session, message, fds, budget);
     return used < size && !whole ? used : size;

@@ -440,7 +440,8 @@ void gpu_context_free(struct gpu_context *context)
     if (!context)
         return;
     gpu_slots_free(context);
-    zeContextDestroy(context->handle);
+    if (!atomic_load(&context->keep))
+        zeContextDestroy(context->handle);
     free(context);
 }
 
@@ -466,6 +467,11 @@ xpurt_result gpu_memory_free(struct gpu_context *context, unsigned device, uint6
 {
     atomic_fetch_sub(&context->gpu->devices[device].held, size);
     return gpu_check("zeMemFree", zeMemFree(context->handle, (void *)(uintptr_t)address));
+}
+
+void gpu_context_keep(struct gpu_context *context)
+{
+    atomic_store(&context->keep, true);
 }
 
 uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device)

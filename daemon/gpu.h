@@ -57,6 +57,13 @@ xpurt_result gpu_memory_new(struct gpu_context *context, unsigned device, uint64
 xpurt_result gpu_memory_free(struct gpu_context *context, unsigned device, uint64_t address,
                              uint64_t size);
 
+/* Fill memory with zeros and wait until it is done. In libuv's pool: it takes as long as it takes. */
+xpurt_result gpu_memory_clear(struct gpu_context *context, unsigned device, uint64_t address,
+                              uint64_t size);
+
+/* Never destroy the context: memory is left in it that nobody else must get. Any thread. */
+void gpu_context_keep(struct gpu_context *context);
+
 /* Bytes of a device that are allocated through us now. */
 uint64_t gpu_memory_held(const struct gpu *gpu, unsigned device);
 

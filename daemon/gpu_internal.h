@@ -44,6 +44,7 @@ struct gpu_context {
     ze_context_handle_t handle;
     struct gpu_slot *free_slots;
     struct slot_pool *pools;
+    _Atomic bool keep;                  /* memory is in it that nobody else must get */
 };
 
 /* An event that a list signals and others look at. */

@@ -376,3 +376,42 @@ xpurt_result gpu_list_mark(struct gpu_list *list, struct gpu_slot *slot, bool ti
     }
     return gpu_check("appending a marker", result);
 }
+
+/* ---- clearing ------------------------------------------------------------------------------------- */
+
+#define CLEAR_TRIES 3
+
+/* On a list of its own: lists belong to the loop thread. */
+static ze_result_t clear(struct gpu_context *context, struct gpu_device *device, void *memory,
+                         uint64_t size)
+{
+    ze_command_queue_desc_t desc = {
+        .stype = ZE_STRUCTURE_TYPE_COMMAND_QUEUE_DESC,
+        .ordinal = device->ordinal,
+        .mode = ZE_COMMAND_QUEUE_MODE_SYNCHRONOUS,
+        .priority = ZE_COMMAND_QUEUE_PRIORITY_NORMAL,
+    };
+    ze_command_list_handle_t list;
+    const uint8_t zero = 0;
+    ze_result_t result;
+
+    result = zeCommandListCreateImmediate(context->handle, device->handle, &desc, &list);
+    if (result)
+        return result;
+    result = zeCommandListAppendMemoryFill(list, memory, &zero, 1, size, NULL, 0, NULL);
+    zeCommandListDestroy(list);
+    return result;
+}
+
+xpurt_result gpu_memory_clear(struct gpu_context *context, unsigned device, uint64_t address,
+                              uint64_t size)
+{
+    ze_result_t result = ZE_RESULT_SUCCESS;
+
+    for (unsigned tries = 0; tries < CLEAR_TRIES; tries++) {
+        result = clear(context, &context->gpu->devices[device], (void *)(uintptr_t)address, size);
+        if (result == ZE_RESULT_SUCCESS || result == ZE_RESULT_ERROR_DEVICE_LOST)
+            break;
+    }
+    return gpu_check("clearing memory", result);
+}

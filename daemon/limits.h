@@ -20,7 +20,8 @@
     X(user_allocations,   262144)                /* pieces of device memory */ \
     X(user_segments,      4096)                  /* host segments: a mapping each */ \
     X(user_native_slots,  65536)                 /* events shared with other contexts */ \
-    X(user_memory,        UINT64_MAX)            /* bytes; the device ends it */ \
+    X(user_memory,        UINT64_MAX)            /* bytes in use; the device ends it; of segments \
+                                                    22 MiB more */ \
     X(user_host_memory,   UINT64_C(17179869184)) /* bytes, pinned: 16 GiB */ \
     X(user_ring_bytes,    UINT64_C(268435456))   /* shared memory of rings: 256 KiB for 1024 sessions */ \
     X(user_modules,       4096)                  /* loaded, by each session that has it */ \

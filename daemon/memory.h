@@ -11,26 +11,22 @@
 #include <stdint.h>
 #include <uthash.h>
 
+struct block;
 struct session;
 struct token;
 struct user;
 
-/* A piece of device memory. References: one for each lease, one for each unfinished use. */
-struct allocation {
-    struct resource resource;
-    struct user *user;                  /* a reference */
-    uint64_t address;
-    uint64_t size;
-    uint32_t device;
-};
-
-/* What makes an allocation the session's own: it allocated or opened it. */
+/* What makes a block the session's: it allocated or opened it. */
 struct memory_lease {
     UT_hash_handle hh;
-    uint64_t address;                   /* of the allocation */
+    uint64_t address;                   /* of the block */
     unsigned count;                     /* times allocated (1) or opened */
     bool charged;                       /* CHARGE_LEASES: it began with opening */
-    struct allocation *allocation;
+    bool own;                           /* it began with allocating */
+    struct block *block;                /* a reference */
+    uint32_t entry;                     /* 1 + that in the magazine; 0: none */
+    uint32_t stream;                    /* 1 + the stream it was allocated for; 0: none */
+    uint64_t *recorded;                 /* bits: streams named by MemoryRecord; NULL: none */
     struct token *tokens;               /* handles made through this lease: hash by offset */
 };
 
@@ -45,11 +41,13 @@ struct segment {
 };
 
 void memory_alloc(struct session *session, uint32_t serial, const Xpurt__MemoryAlloc *request);
-void memory_info(struct session *session, uint32_t serial, const Xpurt__MemoryInfo *request);
 void memory_export(struct session *session, uint32_t serial, const Xpurt__MemoryExport *request);
 void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOpen *request);
 void memory_native(struct session *session, uint32_t serial, const Xpurt__MemoryNative *request);
+void memory_trim(struct session *session, uint32_t serial);
 void memory_free(struct session *session, const Xpurt__MemoryFree *command);
+void memory_record(struct session *session, const Xpurt__MemoryRecord *command);
+void memory_limit(struct session *session, const Xpurt__MemoryLimit *command);
 void host_alloc(struct session *session, uint32_t serial, const Xpurt__HostAlloc *request);
 void host_free(struct session *session, const Xpurt__HostFree *command);
 
@@ -57,6 +55,12 @@ void host_free(struct session *session, const Xpurt__HostFree *command);
  * @p ret_resource is what lives there, borrowed. */
 xpurt_result memory_locate(struct session *session, const Xpurt__Location *location, uint64_t size,
                            void **ret_bytes, struct resource **ret_resource);
+
+/* The client has freed a block of its magazine, and the daemon wants it. */
+void memory_take_back(struct session *session, struct memory_lease *lease);
+
+/* Nobody refers to a block any more: allocator.unused. */
+void memory_unused(struct resource *resource);
 
 /* The session is gone: give back what nobody else uses. */
 void memory_end(struct session *session);

@@ -37,7 +37,7 @@ int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *
 
 void runtime_deinit(struct runtime *runtime)
 {
-    assert(!runtime->users);
+    assert(!runtime->users && !runtime->waiters);
     broker_deinit(&runtime->broker);
     reaper_free(runtime->reaper);
 }

@@ -4,10 +4,11 @@
 
 #include "daemon/board.h"
 #include "daemon/broker.h"
+#include "daemon/cache.h"
+#include "daemon/gpu.h"
 #include "daemon/reaper.h"
 #include "daemon/user.h"
 
-struct gpu;
 struct stream;
 
 struct counters {
@@ -20,6 +21,9 @@ struct counters {
     uint64_t wakes;                     /* by the loop thread */
     uint64_t builds;                    /* workers started */
     uint64_t refused;                   /* clients closed for breaking the protocol */
+    uint64_t driver_allocations;        /* segments taken from the driver */
+    uint64_t driver_frees;              /* and given back */
+    uint64_t scrubbed_bytes;            /* filled with zeros before that */
 };
 
 struct runtime {
@@ -31,9 +35,11 @@ struct runtime {
     struct broker broker;
     struct reaper *reaper;
     struct stream *streams;             /* all that exist */
-    struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
-    struct stream *resumed;             /* what they were blocked on is over: run on */
     bool natives_dirty;                 /* native_settle() has something to do */
+    struct cache_waiter *waiters;        /* for memory that goes back to the driver */
+    unsigned releasing[GPU_DEVICES_MAX]; /* segments that do */
+    struct stream *touched;              /* got commands since runtime_settle(): fence and wake */
+    struct stream *resumed;              /* what they were blocked on is over: run on */
     struct counters counters;
 };
 

@@ -220,6 +220,8 @@ static int client_new(struct server *server, int fd)
         free(client);
         return r;
     }
+    if (!client->session.user->runtime) /* libuv's pool reads it */
+        client->session.user->runtime = &server->runtime;
     r = connection_open(&client->session.connection, &server->rota, fd, &client_events,
                         server->config->limits.session_out_bytes);
     if (r < 0) {

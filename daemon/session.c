@@ -174,8 +174,8 @@ void session_end(struct session *session)
             stream_close(session->streams[i]);
     watch_end(session);
     event_end(session);
-    memory_end(session);
     session->user->n_sessions--;
+    memory_end(session);
     module_end(session);
     runtime_settle(runtime);
     native_end(session);

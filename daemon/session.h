@@ -5,6 +5,7 @@
 #include "daemon/broker.h"
 #include "daemon/connection.h"
 #include "daemon/event.h"
+#include "daemon/magazine.h"
 #include "daemon/memory.h"
 #include "daemon/module.h"
 #include "daemon/native.h"
@@ -42,6 +43,9 @@ struct session {
 
     unsigned n_requests;                /* under way in libuv's pool */
     struct memory_lease *memory;        /* hash by base address */
+    struct account *account;            /* a reference; made by the first allocation */
+    struct magazine *magazine;          /* NULL until asked for */
+    uint64_t position;                  /* bytes of the frames whose commands have been run */
     struct segment *segments;           /* hash by id */
     uint32_t last_segment;
     struct module_lease *modules;       /* hash by id */

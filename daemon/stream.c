@@ -553,6 +553,21 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
     return XPURT_SUCCESS;
 }
 
+/* Also on a failed stream: what it has on the GPU goes on. */
+static void run_hold(struct stream *stream, struct work *work)
+{
+    markers_reclaim(stream);
+    if (!stream->work && !markers_running(stream) && !stream->external)
+        return;
+    if (!holds_reserve(stream)) {
+        stream_fail(stream, XPURT_ERROR_OUT_OF_HOST_MEMORY, "the daemon is out of memory");
+        return;
+    }
+    stream->work = !stream->external;   /* a marker will tell; of an external one the next record */
+    hold(stream, work->holds[0]);
+    work->holds[0] = NULL;
+}
+
 /* Run one command; false when it must wait, and the stream is blocked then. */
 static bool run(struct stream *stream, struct work *work)
 {
@@ -560,6 +575,10 @@ static bool run(struct stream *stream, struct work *work)
 
     if (work->kind == WORK_DESTROY) {
         stream->destroyed = true;
+        return true;
+    }
+    if (work->kind == WORK_HOLD) {
+        run_hold(stream, work);
         return true;
     }
     if (stream->failed && !stream->external)
@@ -592,6 +611,7 @@ static bool run(struct stream *stream, struct work *work)
         if (!stream->failed)
             result = run_wait(stream, work);
         break;
+    case WORK_HOLD:
     case WORK_DESTROY:
         break;
     }
@@ -684,6 +704,18 @@ void stream_submit(struct stream *stream, const struct work *submitted)
         queue_push(stream, &work);
     else
         drop(stream, &work);
+}
+
+void stream_hold(struct stream *stream, struct resource *resource)
+{
+    struct work work = { .kind = WORK_HOLD, .holds = { resource_ref(resource) } };
+
+    stream_submit(stream, &work);
+}
+
+void stream_reclaim(struct stream *stream)
+{
+    markers_reclaim(stream);
 }
 
 void stream_run(struct stream *stream)

@@ -35,6 +35,7 @@ enum work_kind {
     WORK_COPY_ROWS,
     WORK_FILL_ROWS,
     WORK_LAUNCH,
+    WORK_HOLD,
     WORK_DESTROY,
 };
 
@@ -100,6 +101,10 @@ struct marker {
     struct board *stamp_board;          /* NULL: no time stamp; else held by the stream */
     uint32_t stamp_cell;
 };
+
+/* Names the stream as one in whose order memory is freed; not 0. Another stream that gets the number
+ * begins when the work of this one is done. */
+#define stream_order(stream) (1 + point_pack((stream)->slot, (stream)->index, 0))
 
 enum blocked {
     BLOCKED_NOT,
@@ -193,6 +198,12 @@ void stream_start(struct stream *stream, int priority);
 
 /* Run or queue @p work; what it holds belongs to the stream from now on. */
 void stream_submit(struct stream *stream, const struct work *work);
+
+/* Keep @p resource until what the stream was given so far is done. */
+void stream_hold(struct stream *stream, struct resource *resource);
+
+/* Give back what finished commands held, without waiting for the reaper to say so. */
+void stream_reclaim(struct stream *stream);
 
 /* Let go of what @p work holds without running it. */
 void work_drop(struct work *work);

@@ -7,6 +7,7 @@
  *   - each user has one GPU context of its own, so no other user's memory is addressable in it.
  */
 #include "daemon/user.h"
+#include "daemon/allocator.h"
 #include "daemon/gpu.h"
 
 #include <assert.h>
@@ -16,6 +17,7 @@
 static const struct {
     const char *name;
     size_t limit;
+    uint64_t slack;                     /* allowed beyond it */
 } charges[CHARGE_COUNT] = {
     [CHARGE_SESSIONS] = { "sessions", offsetof(struct limits, user_sessions) },
     [CHARGE_STREAMS] = { "streams", offsetof(struct limits, user_streams) },
@@ -26,6 +28,9 @@ static const struct {
     [CHARGE_SEGMENTS] = { "segments", offsetof(struct limits, user_segments) },
     [CHARGE_NATIVE_SLOTS] = { "native-slots", offsetof(struct limits, user_native_slots) },
     [CHARGE_MEMORY] = { "memory", offsetof(struct limits, user_memory) },
+    /* Segments begun, one of each size, are not of the user's making. */
+    [CHARGE_RESERVED] = { "reserved", offsetof(struct limits, user_memory),
+                          SMALL_SLAB + LARGE_SLAB },
     [CHARGE_HOST_MEMORY] = { "host-memory", offsetof(struct limits, user_host_memory) },
     [CHARGE_RING_BYTES] = { "ring-bytes", offsetof(struct limits, user_ring_bytes) },
     [CHARGE_MODULES] = { "modules", offsetof(struct limits, user_modules) },
@@ -39,7 +44,10 @@ const char *charge_name(enum charge charge)
 
 uint64_t charge_limit(const struct limits *limits, enum charge charge)
 {
-    return *(const uint64_t *)((const char *)limits + charges[charge].limit);
+    uint64_t limit = *(const uint64_t *)((const char *)limits + charges[charge].limit);
+    uint64_t slack = charges[charge].slack;
+
+    return limit < UINT64_MAX - slack ? limit + slack : UINT64_MAX;
 }
 
 int user_get(struct user **users, uid_t uid, struct gpu *gpu, const struct limits *limits,
@@ -92,10 +100,11 @@ void user_unref(struct user *user)
 
     for (unsigned i = 0; i < CHARGE_COUNT; i++)
         assert(user->charged[i] == 0);
-    assert(!user->allocations);
+    assert(!user->blocks && !user->accounts && !user->n_releasing);
     assert(!user->modules);
     HASH_DEL(*user->users, user);
     gpu_context_free(user->context);
+    free(user->allocators);
     free(user);
 }
 
@@ -109,6 +118,11 @@ bool user_charge(struct user *user, enum charge charge, uint64_t amount)
         return false;
     user->charged[charge] += amount;
     return true;
+}
+
+void user_charge_always(struct user *user, enum charge charge, uint64_t amount)
+{
+    user->charged[charge] += amount;
 }
 
 void user_discharge(struct user *user, enum charge charge, uint64_t amount)

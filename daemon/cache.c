@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* daemon/cache.c: see cache.h.
+ *
+ * Guarantees of this file:
+ *   - memory that goes back to the driver was filled with zeros by the device before, or the device
+ *     is lost; where neither is so it stays ours for good;
+ *   - neither the filling nor the driver's part of it holds up the loop: one job for each user at a
+ *     time, in libuv's pool;
+ *   - a waiter goes on exactly once, and from the loop.
+ */
+#include "daemon/cache.h"
+#include "daemon/gpu.h"
+#include "daemon/log.h"
+#include "daemon/magazine.h"
+#include "daemon/session.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+/* ---- to the driver --------------------------------------------------------------------------------- */
+
+static void slab_release(const struct user *user, struct slab *slab)
+{
+    uint32_t device = slab->allocator->device;
+    xpurt_result result = gpu_memory_clear(user->context, device, slab->address, slab->size);
+
+    slab->scrubbed = result == XPURT_SUCCESS;
+    if (result && result != XPURT_ERROR_DEVICE_LOST) {
+        log_error("%" PRIu64 " bytes of device %u are not used any more, they cannot be cleared: "
+                  "%s",
+                  slab->size, device, gpu_error());
+        gpu_context_keep(user->context);
+        return;
+    }
+    if (gpu_memory_free(user->context, device, slab->address, slab->size))
+        log_error("cannot free device memory: %s", gpu_error());
+}
+
+static void release_run(uv_work_t *work)
+{
+    const struct user *user = work->data;
+    struct slab *slab;
+
+    DL_FOREACH(user->releasing, slab)
+        slab_release(user, slab);
+}
+
+static void waiters_go(struct runtime *runtime)
+{
+    struct cache_waiter *waiter, *next, *ready = NULL;
+
+    DL_FOREACH_SAFE(runtime->waiters, waiter, next) {
+        if (cache_busy(runtime, waiter))
+            continue;
+        DL_DELETE(runtime->waiters, waiter);
+        DL_APPEND(ready, waiter);
+    }
+    while ((waiter = ready)) {
+        DL_DELETE(ready, waiter);
+        waiter->go(waiter);
+    }
+}
+
+static void release_start(struct user *user);
+
+static void release_done(uv_work_t *work, int status)
+{
+    struct user *user = work->data;
+    struct runtime *runtime = user->runtime;
+
+    (void)status;
+    while (user->releasing) {
+        struct slab *slab = user->releasing;
+
+        DL_DELETE(user->releasing, slab);
+        runtime->counters.scrubbed_bytes += slab->scrubbed ? slab->size : 0;
+        user->scrubbed_bytes += slab->scrubbed ? slab->size : 0;
+        runtime->counters.driver_frees++;
+        user->driver_frees++;
+        runtime->releasing[slab->allocator->device]--;
+        user->n_releasing--;
+        user_discharge(user, CHARGE_RESERVED, slab->size);
+        slab_gone(slab);
+        user_unref(user);               /* not the last one: the job has one, too */
+    }
+    release_start(user);
+    waiters_go(runtime);
+    user_unref(user);
+    runtime_settle(runtime);
+}
+
+static void release_start(struct user *user)
+{
+    if (user->releasing || !user->evicted)
+        return;
+    user->releasing = user->evicted;
+    user->evicted = NULL;
+    user->release.data = user_ref(user);
+    uv_queue_work(user->runtime->loop, &user->release, release_run, release_done);
+}
+
+static void allocator_trim(struct user *user, struct allocator *allocator)
+{
+    struct slab *slab;
+
+    while ((slab = allocator_evict(allocator))) {
+        DL_APPEND(user->evicted, slab);
+        user->n_releasing++;
+        user->runtime->releasing[allocator->device]++;
+    }
+}
+
+void cache_trim(struct user *user)
+{
+    for (unsigned i = 0; user->allocators && i < gpu_device_count(user->gpu); i++)
+        allocator_trim(user, &user->allocators[i]);
+    release_start(user);
+}
+
+void cache_press(struct runtime *runtime, uint32_t device)
+{
+    struct user *user, *next;
+
+    HASH_ITER(hh, runtime->users, user, next) {
+        if (!user->allocators)
+            continue;
+        cache_reclaim_user(runtime, user);
+        allocator_trim(user, &user->allocators[device]);
+        release_start(user);
+    }
+}
+
+bool cache_busy(const struct runtime *runtime, const struct cache_waiter *waiter)
+{
+    return waiter->user ? waiter->user->n_releasing : runtime->releasing[waiter->device];
+}
+
+void cache_wait(struct runtime *runtime, struct cache_waiter *waiter)
+{
+    DL_APPEND(runtime->waiters, waiter);
+}
+
+/* ---- from clients ---------------------------------------------------------------------------------- */
+
+void cache_reclaim(struct session *session)
+{
+    struct memory_lease *lease;
+    unsigned at = 0;
+
+    while ((lease = magazine_reclaim(session, &at)))
+        memory_take_back(session, lease);
+}
+
+void cache_reclaim_user(struct runtime *runtime, const struct user *user)
+{
+    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
+        struct board *board = runtime->boards.boards[i];
+
+        if (board && board->session && board->user == user)
+            cache_reclaim(board->session);
+    }
+}
+
+void cache_observe(struct runtime *runtime, const struct user *user)
+{
+    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
+        struct board *board = runtime->boards.boards[i];
+
+        if (!board || !board->session || board->user != user || !board->session->n_unfinished)
+            continue;
+        for (uint32_t k = 0; k < BOARD_TIMELINES; k++)
+            if (board->session->streams[k])
+                stream_reclaim(board->session->streams[k]);
+    }
+}
+
+/* ---- allocators ------------------------------------------------------------------------------------ */
+
+struct allocator *cache_allocator(struct user *user, uint32_t device)
+{
+    unsigned n = gpu_device_count(user->gpu);
+
+    if (user->allocators)
+        return &user->allocators[device];
+    user->allocators = calloc(n, sizeof(*user->allocators));
+    for (unsigned i = 0; user->allocators && i < n; i++) {
+        user->allocators[i].owner = user;
+        user->allocators[i].device = i;
+        user->allocators[i].unused = memory_unused;
+    }
+    return user->allocators ? &user->allocators[device] : NULL;
+}
