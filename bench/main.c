@@ -42,6 +42,7 @@ static const char help[] =
 
 static const struct row *const lists[] = {
     event_rows,   record_rows, handoff_rows, relay_rows,    copy_rows,
+    allocator_rows,
     process_rows, idle_rows,   scale_rows,   fairness_rows, device_rows,
 };
 

@@ -148,8 +148,7 @@ bool magazine_put(struct range *range, uint32_t stream)
 {
     struct slot *slot, **bucket;
 
-    if (!range->entry || range->exported || range->recorded || range->opens ||
-        magazine.bytes + range->rounded > MAGAZINE_BYTES_MAX)
+    if (!range->entry || range->exported || range->recorded || range->opens)
         return false;
     slot = &magazine.slots[range->entry - 1];
     if (slot->stream != stream)
@@ -161,6 +160,13 @@ bool magazine_put(struct range *range, uint32_t stream)
     magazine.bytes += slot->size;
     range->cached = true;
     return true;
+}
+
+void magazine_make_room(uint64_t size)
+{
+    /* All of it: sizes that nobody wants any more shall not stay. */
+    if (magazine.bytes + size > MAGAZINE_BYTES_MAX)
+        magazine_flush_all();
 }
 
 /* The entry is in use again; false: the daemon was first. */
@@ -196,17 +202,33 @@ struct range *magazine_take(uint32_t stream, uint64_t rounded, uint64_t requeste
 
 /* ---- giving up ------------------------------------------------------------------------------------- */
 
+static void slot_flush(struct slot *slot)
+{
+    if (slot_claim(slot, MAGAZINE_COUNTED))
+        memory_free_send(slot->start, slot->stream + 1);
+    slot_lost(slot);
+}
+
 void magazine_flush(uint32_t stream)
 {
-    for (uint32_t i = 0; i < MAGAZINE_ENTRIES; i++) {
-        struct slot *slot = &magazine.slots[i];
+    connection_batch_begin();
+    for (uint32_t i = 0; i < MAGAZINE_ENTRIES && magazine.bytes; i++)
+        if (magazine.slots[i].word && magazine.slots[i].stream == stream)
+            slot_flush(&magazine.slots[i]);
+    (void)connection_batch_end();
+    if (!connection_batching())
+        (void)connection_flush();
+}
 
-        if (!slot->word || slot->stream != stream)
-            continue;
-        if (slot_claim(slot, MAGAZINE_COUNTED))
-            memory_free_send(slot->start, stream + 1);
-        slot_lost(slot);
-    }
+void magazine_flush_all(void)
+{
+    connection_batch_begin();
+    for (uint32_t i = 0; i < MAGAZINE_ENTRIES && magazine.bytes; i++)
+        if (magazine.slots[i].word)
+            slot_flush(&magazine.slots[i]);
+    (void)connection_batch_end();
+    if (!connection_batching())
+        (void)connection_flush();
 }
 
 void magazine_forget(uint64_t start, uint64_t size)

@@ -15,14 +15,18 @@ void magazine_end(void);
  * known by @p rounded bytes, maybe less than the block has. */
 void magazine_enter(const struct range *range, uint32_t stream, uint64_t rounded);
 
+/* Before magazine_put(): gives all to the daemon when @p size bytes more would be too many. */
+void magazine_make_room(uint64_t size);
+
 /* Free @p range in the order of @p stream. False: that is for the daemon to do. */
 bool magazine_put(struct range *range, uint32_t stream);
 
 /* A block that @p stream has freed, of just @p rounded bytes, now in use; NULL: there is none. */
 struct range *magazine_take(uint32_t stream, uint64_t rounded, uint64_t requested);
 
-/* @p stream is destroyed: the daemon gets what it has freed. */
+/* The daemon gets what @p stream has freed; what all have freed. */
 void magazine_flush(uint32_t stream);
+void magazine_flush_all(void);
 
 /* Forget what is cached of [start, start + size): it is somebody else's by now. */
 void magazine_forget(uint64_t start, uint64_t size);

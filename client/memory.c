@@ -89,6 +89,8 @@ static xpurt_result allocated_add(const struct wish *wish, const Xpurt__MemoryAl
         return r;
     if (range.entry)
         magazine_enter(&range, wish->stream - 1, wish->rounded);
+    else if (wish->stream && range.rounded <= MAGAZINE_BLOCK_MAX)
+        magazine_flush_all();           /* it is full: of sizes that were not wanted */
     statistics_allocated(wish->device, range.rounded, wish->size, false);
     return XPURT_SUCCESS;
 }
@@ -264,6 +266,10 @@ xpurt_result xpurt_free_async(void *ptr, xpurt_stream *stream)
     if (r || !ptr)
         return r;
     r = range_starting(ptr, &range);
+    if (r == XPURT_SUCCESS) {
+        magazine_make_room(range->rounded);
+        r = range_starting(ptr, &range);
+    }
     if (r == XPURT_SUCCESS)
         r = same_device(range, stream);
     if (r == XPURT_SUCCESS)

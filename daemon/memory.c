@@ -302,7 +302,7 @@ static void request_fail(struct request *request)
                   request->error);
 }
 
-/* The best free block; NULL: none. */
+/* The best free block; else with work that is done, and with what clients keep. NULL: none. */
 static struct block *request_take(struct request *request)
 {
     struct session *session = request->session;
@@ -316,6 +316,10 @@ static struct block *request_take(struct request *request)
     if (block)
         return block;
     cache_observe(session->runtime, session->user);
+    block = allocator_take(request->allocator, request->size, order);
+    if (block)
+        return block;
+    cache_reclaim_user(session->runtime, session->user);
     return allocator_take(request->allocator, request->size, order);
 }
 
@@ -418,7 +422,6 @@ static bool request_press(struct request *request)
 
     if (request->session->account)
         request->session->account->devices[request->device].retries++;
-    cache_reclaim_user(runtime, user);
     cache_trim(user);
     if (request->result == XPURT_ERROR_OUT_OF_MEMORY)
         cache_press(runtime, request->device);

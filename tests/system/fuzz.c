@@ -9,6 +9,7 @@
  * end the daemon's books must be as they were, and it must leave with status 0. Build with
  * sanitizers to see more.
  */
+#include "proto/magazine.h"
 #include "tests/system/scene.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,6 +57,7 @@ struct attacker {
     struct raw raw;
     uint64_t addresses[KEPT];
     uint32_t segments[KEPT];
+    struct magazine_page *magazine;     /* NULL: none */
     Xpurt__Location locations[2];
 };
 
@@ -207,8 +210,10 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     Xpurt__Launch launch = XPURT__LAUNCH__INIT;
     Xpurt__Extent extent = XPURT__EXTENT__INIT;
     Xpurt__ModuleUnload unload = XPURT__MODULE_UNLOAD__INIT;
+    Xpurt__MemoryRecord memory_record = XPURT__MEMORY_RECORD__INIT;
+    Xpurt__MemoryLimit memory_limit = XPURT__MEMORY_LIMIT__INIT;
 
-    switch (below(attacker, attacker->calm ? 36 : 21)) {
+    switch (below(attacker, attacker->calm ? 38 : 23)) {
     default:
         record.stream = stream;
         record.value = wild_value(attacker, stream);
@@ -260,6 +265,7 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         break;
     case 11:
         memory_free.address = wild_address(attacker);
+        memory_free.stream = below(attacker, 2) ? stream + 1 : 0;
         command.body_case = XPURT__COMMAND__BODY_MEMORY_FREE;
         command.memory_free = &memory_free;
         break;
@@ -325,6 +331,18 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         command.body_case = XPURT__COMMAND__BODY_MODULE_UNLOAD;
         command.module_unload = &unload;
         break;
+    case 21:
+        memory_record.address = wild_address(attacker);
+        memory_record.stream = stream;
+        command.body_case = XPURT__COMMAND__BODY_MEMORY_RECORD;
+        command.memory_record = &memory_record;
+        break;
+    case 22:
+        memory_limit.device = chance(attacker, 4) ? (uint32_t)wild(attacker) : below(attacker, 2);
+        memory_limit.bytes = below(attacker, 4) ? UINT64_MAX : wild(attacker);
+        command.body_case = XPURT__COMMAND__BODY_MEMORY_LIMIT;
+        command.memory_limit = &memory_limit;
+        break;
     }
     return command_add(out, &command);
 }
@@ -347,6 +365,10 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     Xpurt__Stats stats = XPURT__STATS__INIT;
     Xpurt__PointPoll point_poll = XPURT__POINT_POLL__INIT;
     Xpurt__EventSharers sharers = XPURT__EVENT_SHARERS__INIT;
+    Xpurt__MagazineOpen magazine_open = XPURT__MAGAZINE_OPEN__INIT;
+    Xpurt__MemoryStats memory_stats = XPURT__MEMORY_STATS__INIT;
+    Xpurt__MemorySnapshot snapshot = XPURT__MEMORY_SNAPSHOT__INIT;
+    Xpurt__MemoryTrim trim = XPURT__MEMORY_TRIM__INIT;
     struct handle handle;
 
     request.serial = chance(attacker, 50) ? (uint32_t)wild(attacker) : ++attacker->raw.serial;
@@ -356,10 +378,12 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     if (!below(attacker, 20))
         ((uint8_t *)&handle)[below(attacker, sizeof(handle))] ^= 1;
 
-    switch (chance(attacker, 40) ? 12 : below(attacker, 12)) {
+    switch (chance(attacker, 40) ? 16 : below(attacker, 16)) {
     case 0:
         alloc.device = below(attacker, 2);
         alloc.size = below(attacker, 3) ? wild_size(attacker) : (1 + below(attacker, 80)) << 20;
+        alloc.stream = below(attacker, 2) ? wild_stream(attacker) + 1 : 0;
+        alloc.fresh = !below(attacker, 10);
         request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_ALLOC;
         request.memory_alloc = &alloc;
         break;
@@ -420,6 +444,26 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         request.event_sharers = &sharers;
         break;
     case 12:
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MAGAZINE_OPEN;
+        request.magazine_open = &magazine_open;
+        break;
+    case 13:
+        memory_stats.device = (uint32_t)wild(attacker);
+        memory_stats.reset_peak = below(attacker, 2);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_STATS;
+        request.memory_stats = &memory_stats;
+        break;
+    case 14:
+        snapshot.device = below(attacker, 3);
+        snapshot.after = below(attacker, 2) ? 0 : wild_address(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_SNAPSHOT;
+        request.memory_snapshot = &snapshot;
+        break;
+    case 15:
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_TRIM;
+        request.memory_trim = &trim;
+        break;
+    case 16:
         hello.major = FRAME_MAJOR;
         request.request_case = XPURT__TO_DAEMON__REQUEST_HELLO;
         request.hello = &hello;
@@ -575,6 +619,11 @@ static void learn(struct attacker *attacker)
     case XPURT__TO_CLIENT__REPLY_HOST_ALLOCATED:
         attacker->segments[place] = reply->host_allocated->segment;
         break;
+    case XPURT__TO_CLIENT__REPLY_MAGAZINE_OPENED:
+        attacker->magazine = mmap(NULL, sizeof(*attacker->magazine), PROT_READ | PROT_WRITE,
+                                  MAP_SHARED, attacker->raw.fds.fds[0], 0);
+        test_require(attacker->magazine != MAP_FAILED, "mmap: %s", strerror(errno));
+        break;
     case XPURT__TO_CLIENT__REPLY_HANDLE:
         pthread_mutex_lock(&shared.lock);
         memcpy(&shared.handles[below(attacker, HANDLES)], reply->handle->handle.data, HANDLE_SIZE);
@@ -590,6 +639,22 @@ static void learn(struct attacker *attacker)
         raw_stream_destroy(&attacker->raw, reply->error->stream - 1);
         attacker->raw.by_socket = false;
     }
+}
+
+/* Frees and allocates where the daemon is not asked, or writes whatever it likes. */
+static void scribble_magazine(struct attacker *attacker)
+{
+    uint64_t word = magazine_word(below(attacker, 4), below(attacker, 2) ? 0 : wild(attacker));
+
+    if (!attacker->magazine)
+        return;
+    if (chance(attacker, 10))
+        attacker->magazine->magic = (uint32_t)wild(attacker);
+    if (chance(attacker, 10))
+        atomic_store(&attacker->magazine->finished[below(attacker, 64)].blocks[0], word);
+    for (uint32_t i = 0; i < 8; i++)
+        atomic_store(&attacker->magazine->entries[below(attacker, i < 4 ? 16 : MAGAZINE_ENTRIES)],
+                     word);
 }
 
 static void attacker_open(struct attacker *attacker, unsigned index)
@@ -620,6 +685,7 @@ static void *attack(void *data)
         while (life-- && !atomic_load(&stop)) {
             int r = frame_send_wild(attacker);
 
+            scribble_magazine(attacker);
             if (r == -EAGAIN && !attacker->deaf)
                 scene_sleep_ms(1);      /* a frame was cut: what follows is rubbish, and welcome */
             else if (r < 0)
@@ -628,6 +694,9 @@ static void *attack(void *data)
                 learn(attacker);
         }
         raw_close(&attacker->raw);
+        if (attacker->magazine)
+            munmap(attacker->magazine, sizeof(*attacker->magazine));
+        attacker->magazine = NULL;
     }
     return NULL;
 }
