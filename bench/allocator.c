@@ -101,8 +101,7 @@ const struct row allocator_rows[] = {
         .what = "xpurt_malloc of 64 KiB and xpurt_free, by way of the daemon",
         .unit = "ns",
         .open = open_both,
-        .sides = { { "xpurt", measure_daemon },
-                   { "zeMemAllocDevice, zeMemFree", measure_driver } },
+        .sides = { { "xpurt", measure_daemon }, { "zeMemAllocDevice, zeMemFree", measure_driver } },
     },
     { 0 },
 };

@@ -24,6 +24,7 @@ struct account *account_get(struct session *session)
         return NULL;
     account->refs = 1;
     account->user = session->user;
+    account->session = session;
     account->pid = session->pid;
     snprintf(account->name, sizeof(account->name), "%s", session->name);
     for (unsigned i = 0; i < n; i++)
@@ -45,6 +46,7 @@ void account_orphan(struct account *account)
 {
     if (!account)
         return;
+    account->session = NULL;
     account->page = NULL;
     account_unref(account);
 }

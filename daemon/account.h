@@ -23,13 +23,14 @@ struct account {
     unsigned refs;
     struct account *prev, *next;        /* of the user */
     struct user *user;                  /* borrowed: a block holds a slab, that holds the user */
+    struct session *session;            /* borrowed; NULL: gone */
     pid_t pid;
     char name[64];
     struct magazine_page *page;         /* borrowed: of the session's magazine; NULL: none */
     struct account_device devices[];
 };
 
-/* The session's account; made when it is first needed. NULL: no memory. */
+/* The session's account; made when it first has memory. NULL: no memory. */
 struct account *account_get(struct session *session);
 void account_unref(struct account *account);
 

@@ -3,12 +3,14 @@
  *
  * Guarantees of this file:
  *   - memory that goes back to the driver was filled with zeros by the device before, or the device
- *     is lost; where neither is so it stays ours for good;
+ *     is lost; where neither is so it stays ours for good. When the daemon ends the kernel clears,
+ *     as it does for every process;
  *   - neither the filling nor the driver's part of it holds up the loop: one job for each user at a
  *     time, in libuv's pool;
  *   - a waiter goes on exactly once, and from the loop.
  */
 #include "daemon/cache.h"
+#include "daemon/account.h"
 #include "daemon/gpu.h"
 #include "daemon/log.h"
 #include "daemon/magazine.h"
@@ -23,9 +25,12 @@
 static void slab_release(const struct user *user, struct slab *slab)
 {
     uint32_t device = slab->allocator->device;
-    xpurt_result result = gpu_memory_clear(user->context, device, slab->address, slab->size);
+    xpurt_result result = XPURT_SUCCESS;
 
-    slab->scrubbed = result == XPURT_SUCCESS;
+    if (!atomic_load(&user->runtime->ending)) {
+        result = gpu_memory_clear(user->context, device, slab->address, slab->size);
+        slab->scrubbed = result == XPURT_SUCCESS;
+    }
     if (result && result != XPURT_ERROR_DEVICE_LOST) {
         log_error("%" PRIu64 " bytes of device %u are not used any more, they cannot be cleared: "
                   "%s",
@@ -125,7 +130,8 @@ void cache_press(struct runtime *runtime, uint32_t device)
     HASH_ITER(hh, runtime->users, user, next) {
         if (!user->allocators)
             continue;
-        cache_reclaim_user(runtime, user);
+        cache_observe(user);
+        cache_reclaim_user(user);
         allocator_trim(user, &user->allocators[device]);
         release_start(user);
     }
@@ -152,26 +158,26 @@ void cache_reclaim(struct session *session)
         memory_take_back(session, lease);
 }
 
-void cache_reclaim_user(struct runtime *runtime, const struct user *user)
+void cache_reclaim_user(const struct user *user)
 {
-    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
-        struct board *board = runtime->boards.boards[i];
+    const struct account *account, *next;
 
-        if (board && board->session && board->user == user)
-            cache_reclaim(board->session);
-    }
+    /* Careful: one that is orphaned goes with its last block. */
+    DL_FOREACH_SAFE(user->accounts, account, next)
+        if (account->session)
+            cache_reclaim(account->session);
 }
 
-void cache_observe(struct runtime *runtime, const struct user *user)
+void cache_observe(const struct user *user)
 {
-    for (uint32_t i = 0; i < BOARD_SLOTS; i++) {
-        struct board *board = runtime->boards.boards[i];
+    const struct account *account;
 
-        if (!board || !board->session || board->user != user || !board->session->n_unfinished)
-            continue;
-        for (uint32_t k = 0; k < BOARD_TIMELINES; k++)
-            if (board->session->streams[k])
-                stream_reclaim(board->session->streams[k]);
+    DL_FOREACH(user->accounts, account) {
+        const struct session *session = account->session;
+
+        for (uint32_t i = 0; session && session->n_unfinished && i < BOARD_TIMELINES; i++)
+            if (session->streams[i])
+                stream_reclaim(session->streams[i]);
     }
 }
 

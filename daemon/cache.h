@@ -30,10 +30,10 @@ void cache_press(struct runtime *runtime, uint32_t device);
 
 /* Take back what clients freed and keep for themselves, of one session or of all of the user's. */
 void cache_reclaim(struct session *session);
-void cache_reclaim_user(struct runtime *runtime, const struct user *user);
+void cache_reclaim_user(const struct user *user);
 
 /* See what is done, so that what it used is free: of all the user's sessions. */
-void cache_observe(struct runtime *runtime, const struct user *user);
+void cache_observe(const struct user *user);
 
 /* Whether anything that the waiter would wait for is on its way. */
 bool cache_busy(const struct runtime *runtime, const struct cache_waiter *waiter);

@@ -315,11 +315,11 @@ static struct block *request_take(struct request *request)
     block = allocator_take(request->allocator, request->size, order);
     if (block)
         return block;
-    cache_observe(session->runtime, session->user);
+    cache_observe(session->user);
     block = allocator_take(request->allocator, request->size, order);
     if (block)
         return block;
-    cache_reclaim_user(session->runtime, session->user);
+    cache_reclaim_user(session->user);
     return allocator_take(request->allocator, request->size, order);
 }
 
@@ -517,8 +517,8 @@ static bool request_charge(struct request *request)
         return false;
     if (user_charge(session->user, CHARGE_MEMORY, request->size))
         return true;
-    cache_reclaim_user(session->runtime, session->user);
-    cache_observe(session->runtime, session->user);
+    cache_reclaim_user(session->user);
+    cache_observe(session->user);
     if (session_charge(session, request->serial, CHARGE_MEMORY, request->size))
         return true;
     user_discharge(session->user, CHARGE_ALLOCATIONS, 1);
@@ -538,7 +538,7 @@ static bool request_allowed(struct request *request)
 
     if (!fits(device, request->size)) {
         cache_reclaim(session);
-        cache_observe(session->runtime, session->user);
+        cache_observe(session->user);
     }
     if (fits(device, request->size))
         return true;
@@ -690,8 +690,8 @@ void memory_trim(struct session *session, uint32_t serial)
         .serial = serial,
         .freed = user->scrubbed_bytes,
     };
-    cache_reclaim_user(session->runtime, user);
-    cache_observe(session->runtime, user);
+    cache_reclaim_user(user);
+    cache_observe(user);
     cache_trim(user);
     if (!cache_busy(session->runtime, &trim->waiter)) {
         trim_answer(session, serial, 0);
@@ -775,6 +775,10 @@ void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOp
     }
     block = ((struct memory_lease *)token->object)->block;
     is_new = !lease_of(session, block);
+    if (!account_get(session)) {
+        session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
+        return;
+    }
     if (is_new && !session_charge(session, serial, CHARGE_LEASES, 1))
         return;
     if (!lease_add(session, block)) {

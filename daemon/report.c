@@ -181,30 +181,20 @@ struct page {
     Xpurt__MemoryBlock *pointers[SNAPSHOT_PAGE];
 };
 
-/* The session and lease of whom the block belongs to by its account; false: nobody's. */
-static bool block_owner(struct runtime *runtime, const struct block *block,
-                        struct session **ret_session, struct memory_lease **ret_lease)
+/* The lease of the session that allocated the block; NULL: it let go. */
+static const struct memory_lease *owner_lease(const struct block *block)
 {
-    struct memory_lease *lease;
+    const struct session *session = block->account ? block->account->session : NULL;
+    const struct memory_lease *lease = NULL;
 
-    for (uint32_t i = 0; block->account && i < BOARD_SLOTS; i++) {
-        struct board *board = runtime->boards.boards[i];
-
-        if (!board || !board->session || board->session->account != block->account)
-            continue;
-        HASH_FIND(hh, board->session->memory, &block->address, sizeof(block->address), lease);
-        *ret_session = board->session;
-        *ret_lease = lease;
-        return lease;
-    }
-    return false;
+    if (session)
+        HASH_FIND(hh, session->memory, &block->address, sizeof(block->address), lease);
+    return lease;
 }
 
-static void block_describe(struct runtime *runtime, const struct block *block,
-                           Xpurt__MemoryBlock *message)
+static void block_describe(const struct block *block, Xpurt__MemoryBlock *message)
 {
-    struct session *session;
-    struct memory_lease *lease;
+    const struct memory_lease *lease = owner_lease(block);
 
     xpurt__memory_block__init(message);
     message->address = block->address;
@@ -219,11 +209,10 @@ static void block_describe(struct runtime *runtime, const struct block *block,
                                                   XPURT_BLOCK_PENDING_FREE;
     if (block->order)
         message->stream = 1 + point_stream(block->order - 1);
-    if (block_owner(runtime, block, &session, &lease)) {
+    if (lease)
         message->stream = lease->stream;
-        if (lease->entry)
-            message->state = magazine_look(session, lease, &message->requested);
-    }
+    if (lease && lease->entry)
+        message->state = magazine_look(block->account->session, lease, &message->requested);
 }
 
 void memory_snapshot(struct session *session, uint32_t serial, const Xpurt__MemorySnapshot *request)
@@ -254,7 +243,7 @@ void memory_snapshot(struct session *session, uint32_t serial, const Xpurt__Memo
                 break;
             }
             page->pointers[page->n] = &page->messages[page->n];
-            block_describe(session->runtime, block, &page->messages[page->n++]);
+            block_describe(block, &page->messages[page->n++]);
         }
     }
     answer.n_blocks = page->n;

@@ -363,6 +363,7 @@ void server_close(struct server *server, void (*done)(void *data), void *data)
     struct client *client, *next_client;
 
     server->closing = true;
+    server->runtime.ending = true;
     server->done = done;
     server->data = data;
     DL_FOREACH_SAFE(server->listeners, listener, next_listener) {

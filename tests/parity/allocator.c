@@ -102,8 +102,7 @@ Test(allocator, parity_A1_size_classes)
         cr_assert_eq(block.segment_size, table[i].segment, "%zu", i);
         cr_assert_eq(block.size, table[i].block, "%zu", i);
         cr_assert_eq(block.requested, table[i].size);
-        cr_assert_eq(block.pool,
-                     table[i].block <= MIB ? XPURT_MEMORY_SMALL : XPURT_MEMORY_LARGE);
+        cr_assert_eq(block.pool, table[i].block <= MIB ? XPURT_MEMORY_SMALL : XPURT_MEMORY_LARGE);
         cr_assert_eq(block.state, XPURT_BLOCK_ALLOCATED);
         cr_assert_eq(block.owner, getpid());
         test_ok(xpurt_free(memory));
@@ -399,6 +398,7 @@ Test(scarce, parity_A4_the_message_says_who_has_it)
         test_pass(peers[i].channel);
         test_peer_join(&peers[i]);
     }
+    await_pending(1);
     alloc(40 * MIB + 1);
 }
 
@@ -479,8 +479,8 @@ Test(scarce, parity_A4_memory_fraction)
 
 /* ---- A5: statistics ------------------------------------------------------------------------------------------ */
 
-static void expect_stat(xpurt_memory_stat stat, uint64_t current, uint64_t peak,
-                        uint64_t allocated, uint64_t freed, int line)
+static void expect_stat(xpurt_memory_stat stat, uint64_t current, uint64_t peak, uint64_t allocated,
+                        uint64_t freed, int line)
 {
     test_require(stat.current == current && stat.peak == peak && stat.allocated == allocated &&
                      stat.freed == freed,
@@ -516,8 +516,8 @@ Test(allocator, parity_A5_statistics)
     stats = stats_of(0);
     EXPECT_STAT(stats.allocation[XPURT_MEMORY_LARGE], 0, 1, 1, 1);
     EXPECT_STAT(stats.active[XPURT_MEMORY_LARGE], 1, 1, 1, 0);
-    EXPECT_STAT(stats.active_bytes[XPURT_MEMORY_LARGE], 3 * MIB + 512, 3 * MIB + 512,
-                3 * MIB + 512, 0);
+    EXPECT_STAT(stats.active_bytes[XPURT_MEMORY_LARGE], 3 * MIB + 512, 3 * MIB + 512, 3 * MIB + 512,
+                0);
     test_gate_open(&xpurtd);
     await_pending(1);
     EXPECT_STAT(stats_of(0).active[XPURT_MEMORY_LARGE], 0, 1, 1, 1);

@@ -56,9 +56,9 @@ static struct shared {
     _Atomic uint64_t requested, requested_peak; /* by all processes */
     _Atomic uint64_t allocations;
     _Atomic uint64_t hits;
-    _Atomic uint64_t live;              /* blocks at the end */
-    _Atomic unsigned done;              /* processes that have run their trace */
-    _Atomic bool go;                    /* to the end */
+    _Atomic uint64_t live;                               /* blocks at the end */
+    _Atomic unsigned done;                               /* processes that have run their trace */
+    _Atomic bool go;                                     /* to the end */
     uint64_t plain_pages, plain_pages_peak, plain_bytes; /* of 64 KiB; of all processes */
 } *shared;
 
@@ -127,7 +127,8 @@ static uint64_t draw_size(unsigned *seed)
 {
     unsigned kind = (unsigned)rand_r(seed) % 1000;
     uint64_t bits = kind < 700 ? 14 : kind < 960 ? 20 : kind < 995 ? 22 : 24;
-    uint64_t size = 1 + (((uint64_t)rand_r(seed) << 15) ^ (uint64_t)rand_r(seed)) % (UINT64_C(1) << bits);
+    uint64_t size =
+        1 + (((uint64_t)rand_r(seed) << 15) ^ (uint64_t)rand_r(seed)) % (UINT64_C(1) << bits);
 
     return kind % 3 ? (size + 4095) / 4096 * 4096 : size; /* people like round numbers */
 }
@@ -254,7 +255,8 @@ static void stats_check(struct tracer *tracer)
            stats.allocated_bytes[1].current + stats.allocated_bytes[2].current);
     /* A rest of 1 MiB and less stays with a large block. */
     test_require(stats.allocated_bytes[2].current >= tracer->rounded[1] &&
-                     stats.allocated_bytes[2].current <= tracer->rounded[1] + tracer->count[1] * MIB,
+                     stats.allocated_bytes[2].current <=
+                         tracer->rounded[1] + tracer->count[1] * MIB,
                  "large bytes: %" PRIu64 ", rounded %" PRIu64, stats.allocated_bytes[2].current,
                  tracer->rounded[1]);
     expect("all blocks, peak", stats.allocation[0].peak, tracer->count_peak_all);
@@ -366,8 +368,7 @@ static void plain_trace(unsigned id, ze_context_handle_t context, ze_device_hand
             blocks[at].memory = NULL;
         } else {
             blocks[at].size = draw_size(&seed);
-            ZE(zeMemAllocDevice(context, &desc, blocks[at].size, UNIT, device,
-                                &blocks[at].memory));
+            ZE(zeMemAllocDevice(context, &desc, blocks[at].size, UNIT, device, &blocks[at].memory));
         }
         pages = (blocks[at].size + 65535) / 65536;
         shared->plain_pages += blocks[at].memory ? pages : -pages;

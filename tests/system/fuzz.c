@@ -460,8 +460,13 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         request.memory_snapshot = &snapshot;
         break;
     case 15:
-        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_TRIM;
-        request.memory_trim = &trim;
+        if (below(attacker, 20)) {      /* clearing takes long */
+            request.request_case = XPURT__TO_DAEMON__REQUEST_STATS;
+            request.stats = &stats;
+        } else {
+            request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_TRIM;
+            request.memory_trim = &trim;
+        }
         break;
     case 16:
         hello.major = FRAME_MAJOR;
