@@ -248,7 +248,7 @@ Test(allocator, parity_A2_others_after_the_work_is_done)
 
 Test(allocator, parity_A2_arguments)
 {
-    xpurt_stream *stream = stream_on(0), *elsewhere = stream_on(1);
+    xpurt_stream *stream = stream_on(0), *elsewhere = stream_on(last_device);
     void *memory = &memory;
 
     test_ok(xpurt_malloc_async(&memory, 0, stream));
@@ -259,8 +259,10 @@ Test(allocator, parity_A2_arguments)
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_malloc_async(&memory, 0, NULL));
     test_expect(XPURT_ERROR_INVALID_ARGUMENT, xpurt_free_async(&memory, NULL));
     memory = alloc_on(stream, 1000);
-    test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_free_async(memory, elsewhere));
-    cr_assert(said("device 0") && said("device 1"));
+    if (last_device) {
+        test_expect(XPURT_ERROR_INVALID_DEVICE, xpurt_free_async(memory, elsewhere));
+        cr_assert(said("device 0") && said("device 1"));
+    }
     test_ok(xpurt_free_async(memory, stream));
 }
 
@@ -286,7 +288,7 @@ Test(allocator, parity_A2_destroyed_streams)
 
 Test(allocator, parity_A3_not_reused_before_the_recorded_stream_is_done)
 {
-    xpurt_stream *stream = stream_on(0), *user = stream_on(0), *bystander = stream_on(1);
+    xpurt_stream *stream = stream_on(0), *user = stream_on(0), *bystander = stream_on(last_device);
     unsigned char *memory = alloc_on(stream, 100 * KIB), *others[3];
 
     test_ok(xpurt_record_stream(memory + 77, user));
@@ -707,7 +709,7 @@ static void opens_and_looks(int channel, void *data)
     test_ok(xpurt_mem_open_ipc_handle(&handle, &memory));
     attributes = attributes_of((char *)memory + 5);
     test_require(attributes.owner == getppid(), "the owner is %d", (int)attributes.owner);
-    test_require(attributes.opened && attributes.device == 1, "opened on 1");
+    test_require(attributes.opened && attributes.device == last_device, "not opened there");
     test_require((char *)attributes.base + 100 == memory, "the base");
     test_require(attributes.kind == XPURT_POINTER_DEVICE, "device memory");
 }
@@ -721,11 +723,11 @@ Test(allocator, parity_A7_pointer_attributes)
     struct test_peer peer;
 
     test_peer_start(&peer, opens_and_looks, NULL);
-    stream = stream_on(1);
+    stream = stream_on(last_device);
     memory = alloc_on(stream, 5000);
     attributes = attributes_of(memory + 4999);
     cr_assert_eq(attributes.kind, XPURT_POINTER_DEVICE);
-    cr_assert_eq(attributes.device, 1);
+    cr_assert_eq(attributes.device, last_device);
     cr_assert_eq(attributes.base, memory);
     cr_assert_eq(attributes.size, 5000);
     cr_assert_eq(attributes.owner, getpid());
