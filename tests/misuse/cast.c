@@ -127,9 +127,17 @@ static void handles_make(void)
     cast.wrong_handles[3].bytes[40] ^= 1;
 }
 
+void cast_end(void)
+{
+    (void)xpurt_module_unload(cast.module); /* a call may have done it */
+    (void)xpurt_module_unload(cast.stale_module);
+    cast.module = cast.stale_module = NULL;
+}
+
 /* A new session, and something stale of the last one. */
 void cast_make(const struct foreign *foreign)
 {
+    cast_end();
     objects_make(&cast.stale_event, &cast.stale_stream);
     module_make(&cast.stale_module, &cast.stale_kernel);
     test_ok(xpurt_reset());

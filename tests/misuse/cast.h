@@ -34,6 +34,9 @@ extern unsigned char cast_out[ARGUMENTS_MAX][OUT_SIZE];
 /* A new session with something right of each kind, and something wrong. */
 void cast_make(const struct foreign *foreign);
 
+/* Unload what holds memory of this process until it is unloaded. */
+void cast_end(void);
+
 /* Whether there is something right of that kind: modules need a compiler and a runtime. */
 bool cast_has(char kind);
 

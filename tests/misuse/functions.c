@@ -135,6 +135,8 @@ static void call_right(const struct function *function)
     if (r >= XPURT_ERROR_INVALID_ARGUMENT && r != XPURT_ERROR_UNSUPPORTED &&
         strcmp(function->name, "xpurt_batch_end"))
         complain(function, -1, "right, like all", xpurt_last_error());
+    if (r == XPURT_SUCCESS && strncmp(function->name, "xpurt_module_load", 17) == 0)
+        test_ok(xpurt_module_unload(*(xpurt_module **)arguments[strlen(function->kinds) - 1]));
     if (r >= XPURT_ERROR_INVALID_ARGUMENT && !untouched(function, -1))
         complain(function, -1, "right, like all", "it failed, but an out-parameter was changed");
 }
@@ -234,6 +236,7 @@ int main(int argc, char **argv)
     bystander_stop(&bystander);
     test_pass(stranger.channel);
     test_peer_join(&stranger);
+    cast_end();
     test_ok(xpurt_reset());
     test_daemon_await_counter("sessions", 1);
     test_daemon_await_counter("handles", 0);
