@@ -559,7 +559,7 @@ static void run_hold(struct stream *stream, struct work *work)
     markers_reclaim(stream);
     if (!stream->work && !markers_running(stream) && !stream->external)
         return;
-    if (!holds_reserve(stream)) {
+    if (!holds_reserve(stream, 0)) {
         stream_fail(stream, XPURT_ERROR_OUT_OF_HOST_MEMORY, "the daemon is out of memory");
         return;
     }
