@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
-#define PATTERNS_MAX 32
+#define PATTERNS_MAX 64
 
 static const char help[] =
     "Usage: xpurt-bench [OPTION]...\n"

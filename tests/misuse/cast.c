@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MEMORY 4000                     /* no multiple of 512: nobody's bytes follow at once */
+
 #define BYTES 16                        /* the number of each "n" and "z" that is right */
 #define WRONG_HANDLES 4
 
@@ -147,7 +149,7 @@ void cast_make(const struct foreign *foreign)
     if (!cast.generator || xpurt_generator_set_offset(cast.generator, 0))
         test_ok(xpurt_generator_create(0, &cast.generator));
     test_ok(xpurt_generator_get_state(cast.generator, cast.state));
-    test_ok(xpurt_malloc((void **)&cast.memory, 4096));
+    test_ok(xpurt_malloc((void **)&cast.memory, MEMORY));
     test_ok(xpurt_host_malloc((void **)&cast.pinned, 4096));
     module_make(&cast.module, &cast.kernel);
     handles_make();
@@ -320,13 +322,13 @@ static void wrong_memory(char kind, struct wrongs *wrongs)
     if (kind == 'C')
         ADD(cast.memory, "memory that was not opened");
     if (kind == 'a')
-        ADD(cast.memory + 4096, "the end of device memory");
+        ADD(cast.memory + MEMORY, "the end of device memory");
 }
 
 /* Copies and fills take BYTES from there. */
 static void wrong_target(struct wrongs *wrongs)
 {
-    ADD(cast.memory + 4096 - BYTES / 2, "the end of device memory");
+    ADD(cast.memory + MEMORY - BYTES / 2, "the end of device memory");
     ADD(cast.memory - BYTES / 2, "what lies before device memory");
     ADD(cast.pinned + 4096 - BYTES / 2, "the end of pinned memory");
     ADD(NOWHERE, "a random pointer");

@@ -162,6 +162,16 @@
     RESULT(xpurt_kernel_get_argument,            "K0oo", P(0), N(1), P(2), P(3)) \
     RESULT(xpurt_kernel_suggest_group_size,      "KUo",  P(0), P(1), P(2)) \
     RESULT(xpurt_launch_kernel,                  "KUUR1s", P(0), P(1), P(2), P(3), N(4), P(5)) \
+    /* allocator.h */ \
+    RESULT(xpurt_malloc_async,                   "ozs",  P(0), N(1), P(2)) \
+    RESULT(xpurt_free_async,                     "Ms",   P(0), P(1)) \
+    RESULT(xpurt_record_stream,                  "as",   P(0), P(1)) \
+    RESULT(xpurt_empty_cache,                    "") \
+    RESULT(xpurt_set_memory_fraction,            "D",    1.0, (int)N(0)) \
+    RESULT(xpurt_memory_stats_get,               "Do",   N(0), P(1)) \
+    RESULT(xpurt_reset_peak_memory_stats,        "D",    N(0)) \
+    RESULT(xpurt_reset_accumulated_memory_stats, "D",    N(0)) \
+    RESULT(xpurt_memory_snapshot,                "Dnoo", N(0), N(1), P(2), P(3)) \
     /* generator.h */ \
     RESULT(xpurt_generator_create,               "Do",   N(0), P(1)) \
     RESULT(xpurt_generator_destroy,              "G",    P(0)) \

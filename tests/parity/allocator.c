@@ -78,6 +78,15 @@ static void await_pending(unsigned blocks)
     test_daemon_await_counter("user-allocations", blocks);
 }
 
+/* Until it is free for everybody. */
+static void await_inactive(const void *memory)
+{
+    for (int tries = 0; block_of(memory).state != XPURT_BLOCK_INACTIVE; tries++) {
+        test_require(tries < 20000, "%p is still in use", memory);
+        usleep(1000);
+    }
+}
+
 /* ---- A1: sizes ------------------------------------------------------------------------------------- */
 
 Test(allocator, parity_A1_size_classes)
@@ -239,6 +248,7 @@ Test(allocator, parity_A2_others_after_the_work_is_done)
     calls = test_daemon_counter("driver-allocations");
     test_gate_open(&xpurtd);
     test_ok(xpurt_stream_synchronize(stream));
+    await_inactive(memory);
     cr_assert_eq(alloc(65 * MIB), theirs < memory ? theirs : memory);
     test_pass(peer.channel);
     test_receive(peer.channel, &theirs, sizeof(theirs));
