@@ -53,10 +53,9 @@ xpurt_result place_find(const void *ptr, uint64_t size, struct place *ret_place)
         place = place_of(range, address, &end);
         inside = address < end && size <= end - address;
     } else {                            /* ordinary memory never shares a page with ours */
-        inside =
-            size <= UINT64_MAX - page - address &&
-            !addresses_touch(first, ((address + size + page - 1) & ~(page - 1)) - first) &&
-            ends_mapped(address, size, page);
+        inside = size <= UINT64_MAX - page - address &&
+                 !addresses_touch(first, ((address + size + page - 1) & ~(page - 1)) - first) &&
+                 ends_mapped(address, size, page);
     }
     if (!inside)
         return error_set(XPURT_ERROR_INVALID_ADDRESS, "%llu bytes at %p leave the memory there",

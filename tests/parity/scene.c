@@ -8,9 +8,9 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct test_daemon xpurtd;
 int n_devices, last_device;

@@ -60,7 +60,7 @@ static ze_event_handle_t event_make(const struct test_native *native)
         .signal = ZE_EVENT_SCOPE_FLAG_HOST,
         .wait = ZE_EVENT_SCOPE_FLAG_DEVICE,
     };
-    static ze_event_handle_t made[16]; /* they stay for as long as the process lives */
+    static ze_event_handle_t made[16];  /* they stay for as long as the process lives */
     static unsigned n_made;
     ze_event_pool_handle_t pool;
     ze_event_handle_t event;
