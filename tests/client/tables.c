@@ -160,7 +160,7 @@ Test(pool, judges_any_pointer)
 {
     struct pool pool = { .object_size = 64, .capacity = 100 };
     struct pool_object *first, *second;
-    int here;
+    int here = 0;
 
     cr_assert_eq(pool_mark_of(&pool, &here), POOL_FREE);
     first = pool_take(&pool);
