@@ -817,6 +817,7 @@ Test(allocator, parity_I10_opened_twice_owner_frees)
     cr_assert_eq(stats_of(0).active[0].current, 1, "it is the other's now");
     test_pass(peer.channel);
     test_await(peer.channel);
+    await_inactive(memory);
     cr_assert_eq(alloc(SHARED), memory);
     test_pass(peer.channel);
     test_peer_join(&peer);
