@@ -4,10 +4,10 @@
 # all commands by the socket. RAW: its clients do not use libxpurt, and decide for themselves.
 #
 #   xpurt_system_test(<name> [RAW] COMMAND <target or program> [<argument>...]
-#                     [TIMEOUT <seconds>] [LABELS <label>...])
+#                     [TIMEOUT <seconds>] [SKIP <status that says skipped>] [LABELS <label>...])
 
 function(xpurt_system_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "RAW" "TIMEOUT" "COMMAND;LABELS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "RAW" "TIMEOUT;SKIP" "COMMAND;LABELS")
     if(NOT arg_COMMAND OR arg_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "xpurt_system_test(${name}): wrong arguments")
     endif()
@@ -30,5 +30,8 @@ function(xpurt_system_test name)
             LABELS "system;${arg_LABELS}"
             TIMEOUT ${arg_TIMEOUT}
             ENVIRONMENT "${environment${suffix}}")
+        if(arg_SKIP)
+            set_tests_properties(${name}${suffix} PROPERTIES SKIP_RETURN_CODE ${arg_SKIP})
+        endif()
     endforeach()
 endfunction()

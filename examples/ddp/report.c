@@ -39,33 +39,36 @@ void epochs_show(const struct team *team, unsigned *shown)
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
-static bool same_failure(const struct team_rank *a, const struct team_rank *b)
+/* Without a daemon, for instance: then once is enough. */
+static bool all_the_same(const struct team *team)
 {
-    return a->failed == b->failed && strcmp(a->reason, b->reason) == 0;
+    const struct team_rank *first = &team->ranks[0];
+
+    for (unsigned rank = 1; rank < team->options->ranks; rank++)
+        if (team->ranks[rank].failed != first->failed ||
+            strcmp(team->ranks[rank].reason, first->reason) != 0)
+            return false;
+    return team->options->ranks > 1;
 }
 
-static bool said_before(const struct team *team, unsigned rank)
+static void failure_print(const char *who, const struct team_rank *rank)
 {
-    for (unsigned other = 0; other < rank; other++)
-        if (same_failure(&team->ranks[other], &team->ranks[rank]))
-            return true;
-    return false;
+    if (rank->failed)
+        fprintf(stderr, "xpurt-ddp: %s: %s: %s\n", who,
+                xpurt_result_name((xpurt_result)rank->failed), rank->reason);
 }
 
 void failures_print(const struct team *team)
 {
-    for (unsigned rank = 0; rank < team->options->ranks; rank++) {
-        const struct team_rank *told = &team->ranks[rank];
-        unsigned same = 0;
+    char who[16];
 
-        if (!told->failed || said_before(team, rank))
-            continue;
-        for (unsigned other = rank; other < team->options->ranks; other++)
-            same += same_failure(&team->ranks[other], told);
-        fprintf(stderr, "xpurt-ddp: rank %u", rank);
-        if (same > 1)
-            fprintf(stderr, " and %u more", same - 1);
-        fprintf(stderr, ": %s: %s\n", xpurt_result_name((xpurt_result)told->failed), told->reason);
+    if (all_the_same(team)) {
+        failure_print("all ranks", &team->ranks[0]);
+        return;
+    }
+    for (unsigned rank = 0; rank < team->options->ranks; rank++) {
+        snprintf(who, sizeof(who), "rank %u", rank);
+        failure_print(who, &team->ranks[rank]);
     }
 }
 

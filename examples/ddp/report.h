@@ -7,7 +7,7 @@
 /* One line for each epoch that was not shown yet; *shown counts them. */
 void epochs_show(const struct team *team, unsigned *shown);
 
-/* Why it failed: one line for each rank, or for several that say the same. */
+/* Why it failed: one line for each rank that says so, or one for all. */
 void failures_print(const struct team *team);
 
 void report_print(const struct team *team);

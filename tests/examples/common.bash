@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What the tests of xpurt-handoff share: a daemon of their own, its baseline, waiting with a bound.
+# What the tests of the examples share: a daemon of their own, its baseline, waiting with a bound.
 # To be sourced; $1 is the folder of the programs.
 set -euo pipefail
 
@@ -57,11 +57,15 @@ daemon_start() {
     await daemon_decided
     grep -q 'ready on' "$folder/log" || fail "the daemon did not start"
     # What the driver made for its first users it keeps for the next ones.
-    "$handoff" --input "$0" --output "$folder/warm" --pairs 8 > /dev/null
-    rm "$folder"/warm.*
+    warm_up
     "$bin/test-handoff-counters" > "$folder/baseline"
     sleep 0.3                           # until it has closed what it had for this one
     baseline_descriptors=$(descriptors)
+}
+
+warm_up() {
+    "$handoff" --input "$0" --output "$folder/warm" --pairs 8 > /dev/null
+    rm "$folder"/warm.*
 }
 
 daemon_decided() {
