@@ -29,7 +29,7 @@
 
 #define REPLY_TIMEOUT_S 60              /* a daemon that is silent for so long is as good as gone */
 #define REPLY_LONG_TIMEOUT_S 3600       /* when many compilers wait for their turn */
-#define REPLY_SLICE_MS 1000
+#define REPLY_SLICE_MS 50               /* another thread that looked in may have taken the reply */
 #define RECEIVE_EVERY 256u              /* frames sent between looks at what came in */
 #define RINGS_AFTER 64u                 /* frames: who sends more is worth the memory */
 #define ROOM_SLICE_NS \
@@ -344,7 +344,8 @@ bool connection_alive(void)
         return false;
     }
     if (pthread_mutex_trylock(&connection.lock) == 0) {
-        connection_receive();
+        if (!connection.reading)        /* who reads waits for what we would take away */
+            connection_receive();
         connection_unlock();
     }
     return connection_state() == CONNECTION_READY;
