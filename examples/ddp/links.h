@@ -45,5 +45,5 @@ xpurt_result links_record(struct links *links, unsigned epoch, unsigned step, xp
 /* Make the stream wait for the slots of all others, whether they have recorded that or not. */
 xpurt_result links_wait(struct links *links, unsigned epoch, unsigned step, xpurt_stream *stream);
 
-/* Is there a process that can still record what we wait for from @p rank? */
+/* Is nobody left who could record what we wait for from @p rank? */
 bool links_lost(struct links *links, unsigned rank);

@@ -188,14 +188,10 @@ static int first_lost(struct rank *rank)
 {
     for (unsigned other = 0; other < rank->options->ranks; other++) {
         struct team_rank *told = &rank->team->ranks[other];
-        uint32_t failed;
+        bool lost = atomic_load(&told->left) || links_lost(&rank->links, other);
+        uint32_t failed = atomic_load(&told->failed); /* read last: set before it is lost */
 
-        if (other == rank->me)
-            continue;
-        failed = atomic_load(&told->failed);
-        if (failed && failed != XPURT_ERROR_PEER_LOST)
-            return (int)other;
-        if (!failed && (atomic_load(&told->left) || links_lost(&rank->links, other)))
+        if (other != rank->me && (failed ? failed != XPURT_ERROR_PEER_LOST : lost))
             return (int)other;
     }
     return -1;
@@ -203,16 +199,19 @@ static int first_lost(struct rank *rank)
 
 static xpurt_result explain(struct rank *rank, xpurt_result result, char *reason, size_t size)
 {
+    char said[400];
     int lost = -1;
 
-    snprintf(reason, size, "%s", problem_text());
+    snprintf(said, sizeof(said), "%s", problem_text());
     if (result == XPURT_ERROR_PEER_LOST || result == XPURT_ERROR_DEPENDENCY ||
         result == XPURT_ERROR_STALE_HANDLE)
         lost = first_lost(rank);
-    if (lost < 0)
+    if (lost < 0) {
+        snprintf(reason, size, "%s", said);
         return result;
-    snprintf(reason, size, "rank %d (process %d) is gone: %.400s", lost,
-             (int)rank->team->ranks[lost].pid, problem_text());
+    }
+    snprintf(reason, size, "rank %d (process %d) is gone: %s", lost,
+             (int)rank->team->ranks[lost].pid, said);
     return XPURT_ERROR_PEER_LOST;
 }
 

@@ -5,7 +5,7 @@ set -euo pipefail
 
 bin=$1
 handoff=$bin/xpurt-handoff
-folder=$(mktemp -d "${TMPDIR:-/tmp}/xpurt-handoff-XXXXXX")
+folder=$(mktemp -d "${TMPDIR:-/tmp}/xpurt-example-XXXXXX")
 export XPURT_SOCKET=$folder/xpurtd.sock
 daemon=
 
