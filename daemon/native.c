@@ -13,6 +13,7 @@
 #include "daemon/watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,9 @@ static int board_make(struct native *native, pid_t pid)
     if (map == MAP_FAILED)
         return -errno;
     native->board = map;
+    /* Or somebody could seal it against those who map it later. */
+    if (fcntl(native->fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
+        return -errno;
     board_header_fill(&native->board->header, native->session->board, pid);
     return 0;
 }
