@@ -10,6 +10,7 @@
  * sanitizers to see more.
  */
 #include "proto/magazine.h"
+#include "proto/native.h"
 #include "tests/system/scene.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ static const char limits[] = "user-memory = 1G\n"
                              "user-allocations = 100\n"
                              "user-segments = 50\n"
                              "user-watches = 40\n"
+                             "user-native-slots = 2000\n"
                              "session-queued = 500\n"
                              "session-out-bytes = 65536\n"
                              "user-ring-bytes = 1M\n"
@@ -58,6 +60,7 @@ struct attacker {
     uint64_t addresses[KEPT];
     uint32_t segments[KEPT];
     struct magazine_page *magazine;     /* NULL: none */
+    struct board_native *native;        /* the own one; NULL: none */
     Xpurt__Location locations[2];
 };
 
@@ -109,7 +112,8 @@ static uint64_t wild(struct attacker *attacker)
 
 static uint32_t wild_stream(struct attacker *attacker)
 {
-    return chance(attacker, 50) ? (uint32_t)wild(attacker) : below(attacker, 6);
+    return chance(attacker, 50) ? (uint32_t)wild(attacker) :
+                                  below(attacker, attacker->calm ? 4 : 6);
 }
 
 static uint64_t wild_size(struct attacker *attacker)
@@ -164,6 +168,18 @@ static uint64_t wild_value(struct attacker *attacker, uint32_t stream)
     return ++attacker->raw.values[stream];
 }
 
+static uint32_t wild_native(struct attacker *attacker)
+{
+    return chance(attacker, 10) ? (uint32_t)wild(attacker) :
+                                  below(attacker, attacker->calm ? 2 * NATIVE_POOL_SLOTS : 20);
+}
+
+/* Those that attacker_open() makes, mostly. */
+static uint32_t wild_external(struct attacker *attacker)
+{
+    return chance(attacker, 20) ? wild_stream(attacker) : 4 + below(attacker, 2);
+}
+
 static Xpurt__Location *wild_location(struct attacker *attacker, unsigned which)
 {
     Xpurt__Location *location = &attacker->locations[which];
@@ -212,8 +228,13 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     Xpurt__ModuleUnload unload = XPURT__MODULE_UNLOAD__INIT;
     Xpurt__MemoryRecord memory_record = XPURT__MEMORY_RECORD__INIT;
     Xpurt__MemoryLimit memory_limit = XPURT__MEMORY_LIMIT__INIT;
+    Xpurt__ExternalRecord external_record = XPURT__EXTERNAL_RECORD__INIT;
+    Xpurt__ExternalWait external_wait = XPURT__EXTERNAL_WAIT__INIT;
+    Xpurt__NativeSignal native_signal = XPURT__NATIVE_SIGNAL__INIT;
+    Xpurt__NativeRelease native_release = XPURT__NATIVE_RELEASE__INIT;
+    Xpurt__NativeClose native_close = XPURT__NATIVE_CLOSE__INIT;
 
-    switch (below(attacker, attacker->calm ? 38 : 23)) {
+    switch (below(attacker, attacker->calm ? 46 : 30)) {
     default:
         record.stream = stream;
         record.value = wild_value(attacker, stream);
@@ -252,14 +273,15 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         command.fill = &fill;
         break;
     case 9:
-        create.stream = stream;
+        create.stream = below(attacker, 3) ? stream : 4 + below(attacker, 2);
         create.device = chance(attacker, 20) ? (uint32_t)wild(attacker) : below(attacker, 2);
         create.priority = (int32_t)wild(attacker);
+        create.external = create.stream > 3 && !chance(attacker, 3);
         command.body_case = XPURT__COMMAND__BODY_STREAM_CREATE;
         command.stream_create = &create;
         break;
     case 10:
-        destroy.stream = stream;
+        destroy.stream = below(attacker, 3) ? stream : 4 + below(attacker, 2);
         command.body_case = XPURT__COMMAND__BODY_STREAM_DESTROY;
         command.stream_destroy = &destroy;
         break;
@@ -343,6 +365,42 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         command.body_case = XPURT__COMMAND__BODY_MEMORY_LIMIT;
         command.memory_limit = &memory_limit;
         break;
+    case 23:
+    case 24:
+        external_record.stream = wild_external(attacker);
+        external_record.value = wild_value(attacker, external_record.stream);
+        external_record.slot = wild_native(attacker);
+        if (!below(attacker, 8))
+            external_record.stamp = stamp_pack(attacker->raw.slot, below(attacker, 100));
+        command.body_case = XPURT__COMMAND__BODY_EXTERNAL_RECORD;
+        command.external_record = &external_record;
+        break;
+    case 25:
+    case 26:
+        external_wait.stream = wild_external(attacker);
+        external_wait.point = wild_point(attacker);
+        external_wait.slot = wild_native(attacker);
+        external_wait.owner = below(attacker, 2) ? wild_slot(attacker) : attacker->raw.slot;
+        external_wait.pin = below(attacker, 2) ? 0 : (uint32_t)wild(attacker);
+        command.body_case = XPURT__COMMAND__BODY_EXTERNAL_WAIT;
+        command.external_wait = &external_wait;
+        break;
+    case 27:
+        native_signal.slot = wild_native(attacker);
+        native_signal.point = wild_point(attacker);
+        command.body_case = XPURT__COMMAND__BODY_NATIVE_SIGNAL;
+        command.native_signal = &native_signal;
+        break;
+    case 28:
+        native_release.slot = wild_native(attacker);
+        command.body_case = XPURT__COMMAND__BODY_NATIVE_RELEASE;
+        command.native_release = &native_release;
+        break;
+    case 29:
+        native_close.owner = wild_slot(attacker);
+        command.body_case = XPURT__COMMAND__BODY_NATIVE_CLOSE;
+        command.native_close = &native_close;
+        break;
     }
     return command_add(out, &command);
 }
@@ -369,6 +427,9 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     Xpurt__MemoryStats memory_stats = XPURT__MEMORY_STATS__INIT;
     Xpurt__MemorySnapshot snapshot = XPURT__MEMORY_SNAPSHOT__INIT;
     Xpurt__MemoryTrim trim = XPURT__MEMORY_TRIM__INIT;
+    Xpurt__NativeOpen native_open = XPURT__NATIVE_OPEN__INIT;
+    Xpurt__NativePoolOpen pool_open = XPURT__NATIVE_POOL_OPEN__INIT;
+    Xpurt__MemoryNative memory_native = XPURT__MEMORY_NATIVE__INIT;
     struct handle handle;
 
     request.serial = chance(attacker, 50) ? (uint32_t)wild(attacker) : ++attacker->raw.serial;
@@ -378,7 +439,7 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     if (!below(attacker, 20))
         ((uint8_t *)&handle)[below(attacker, sizeof(handle))] ^= 1;
 
-    switch (chance(attacker, 40) ? 16 : below(attacker, 16)) {
+    switch (chance(attacker, 40) ? 19 : below(attacker, 19)) {
     case 0:
         alloc.device = below(attacker, 2);
         alloc.size = below(attacker, 3) ? wild_size(attacker) : (1 + below(attacker, 80)) << 20;
@@ -469,6 +530,22 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         }
         break;
     case 16:
+        native_open.owner = below(attacker, 2) ? wild_slot(attacker) : attacker->raw.slot;
+        request.request_case = XPURT__TO_DAEMON__REQUEST_NATIVE_OPEN;
+        request.native_open = &native_open;
+        break;
+    case 17:
+        pool_open.owner = below(attacker, 2) ? wild_slot(attacker) : attacker->raw.slot;
+        pool_open.pool = below(attacker, 3);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_NATIVE_POOL_OPEN;
+        request.native_pool_open = &pool_open;
+        break;
+    case 18:
+        memory_native.address = wild_address(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_MEMORY_NATIVE;
+        request.memory_native = &memory_native;
+        break;
+    case 19:
         hello.major = FRAME_MAJOR;
         request.request_case = XPURT__TO_DAEMON__REQUEST_HELLO;
         request.hello = &hello;
@@ -629,6 +706,13 @@ static void learn(struct attacker *attacker)
                                   MAP_SHARED, attacker->raw.fds.fds[0], 0);
         test_require(attacker->magazine != MAP_FAILED, "mmap: %s", strerror(errno));
         break;
+    case XPURT__TO_CLIENT__REPLY_NATIVE_OPENED:
+        if (attacker->native || reply->native_opened->owner != attacker->raw.slot)
+            break;
+        attacker->native = mmap(NULL, sizeof(*attacker->native), PROT_READ | PROT_WRITE, MAP_SHARED,
+                                attacker->raw.fds.fds[0], 0);
+        test_require(attacker->native != MAP_FAILED, "mmap: %s", strerror(errno));
+        break;
     case XPURT__TO_CLIENT__REPLY_HANDLE:
         pthread_mutex_lock(&shared.lock);
         memcpy(&shared.handles[below(attacker, HANDLES)], reply->handle->handle.data, HANDLE_SIZE);
@@ -662,6 +746,34 @@ static void scribble_magazine(struct attacker *attacker)
                      word);
 }
 
+/* The last two are external. */
+static void stream_create(struct attacker *attacker, uint32_t stream)
+{
+    Xpurt__StreamCreate create = XPURT__STREAM_CREATE__INIT;
+
+    create.stream = stream;
+    create.device = stream % 2;
+    create.external = stream > 3;
+    raw_send_command(&attacker->raw,
+                     &(Xpurt__Command){ RAW_COMMAND(STREAM_CREATE), .stream_create = &create });
+}
+
+/* Pins, states and points of the own native board. */
+static void scribble_native(struct attacker *attacker)
+{
+    if (!attacker->native)
+        return;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint64_t pin = native_pin(wild_slot(attacker), wild_native(attacker));
+        struct native_slot *slot = &attacker->native->slots[below(attacker, NATIVE_SLOTS)];
+
+        atomic_store(&attacker->native->pins[below(attacker, NATIVE_PINS)],
+                     below(attacker, 2) ? pin : wild(attacker));
+        atomic_store(&slot->state, (uint32_t)wild(attacker));
+        atomic_store(&slot->point, wild_point(attacker));
+    }
+}
+
 static void attacker_open(struct attacker *attacker, unsigned index)
 {
     raw_open(&attacker->raw, attacker->scene->daemon.socket);
@@ -671,7 +783,7 @@ static void attacker_open(struct attacker *attacker, unsigned index)
                              RING_SIZE_MIN << below(attacker, 2));
     fcntl(attacker->raw.fd, F_SETFL, O_NONBLOCK); /* it gives up where others would wait */
     for (uint32_t i = 0; i < 6; i++)
-        raw_stream_create(&attacker->raw, i, i % 2);
+        stream_create(attacker, i);
 }
 
 static struct attacker attackers[ATTACKERS];
@@ -691,6 +803,7 @@ static void *attack(void *data)
             int r = frame_send_wild(attacker);
 
             scribble_magazine(attacker);
+            scribble_native(attacker);
             if (r == -EAGAIN && !attacker->deaf)
                 scene_sleep_ms(1);      /* a frame was cut: what follows is rubbish, and welcome */
             else if (r < 0)
@@ -702,6 +815,9 @@ static void *attack(void *data)
         if (attacker->magazine)
             munmap(attacker->magazine, sizeof(*attacker->magazine));
         attacker->magazine = NULL;
+        if (attacker->native)
+            munmap(attacker->native, sizeof(*attacker->native));
+        attacker->native = NULL;
     }
     return NULL;
 }
