@@ -74,11 +74,16 @@ static struct marker *marker_at(struct stream *stream, uint64_t position)
     return &stream->markers[position % STREAM_MARKERS];
 }
 
+static uint64_t markers_left(struct stream *stream)
+{
+    return STREAM_MARKERS -
+           (atomic_load_explicit(&stream->head, memory_order_relaxed) - stream->freed);
+}
+
 static bool markers_full(struct stream *stream)
 {
     /* A command may need one place, the fence behind it another. */
-    return atomic_load_explicit(&stream->head, memory_order_relaxed) - stream->freed + 2 >
-           STREAM_MARKERS;
+    return markers_left(stream) < 2;
 }
 
 static bool markers_running(struct stream *stream)
@@ -553,10 +558,9 @@ static xpurt_result run_wait(struct stream *stream, struct work *work)
     return XPURT_SUCCESS;
 }
 
-/* Also on a failed stream: what it has on the GPU goes on. */
-static void run_hold(struct stream *stream, struct work *work)
+/* Until what the stream has on the GPU now is done. */
+static void hold_on(struct stream *stream, struct work *work)
 {
-    markers_reclaim(stream);
     if (!stream->work && !markers_running(stream) && !stream->external)
         return;
     if (!holds_reserve(stream, 0)) {
@@ -566,6 +570,13 @@ static void run_hold(struct stream *stream, struct work *work)
     stream->work = !stream->external;   /* a marker will tell; of an external one the next record */
     hold(stream, work->holds[0]);
     work->holds[0] = NULL;
+}
+
+/* Also on a failed stream: what it has on the GPU goes on. */
+static void run_hold(struct stream *stream, struct work *work)
+{
+    markers_reclaim(stream);
+    hold_on(stream, work);
 }
 
 /* Run one command; false when it must wait, and the stream is blocked then. */
@@ -639,6 +650,8 @@ static void drop(struct stream *stream, struct work *work)
 {
     if (stream->external)
         external_go_on(stream, work);
+    else if (work->kind == WORK_HOLD && work->holds[0])
+        hold_on(stream, work);          /* what was put on the GPU before goes on */
     work_drop(work);
 }
 
@@ -803,11 +816,21 @@ static void stream_free(struct stream *stream)
     session_settle(session);
 }
 
+/* Memory may be freed when no place is left: the fence comes when one is, see stream_noticed(). */
+static bool fence_fits(struct stream *stream)
+{
+    if (markers_left(stream))
+        return true;
+    atomic_store(&stream->notify, true);
+    markers_reclaim(stream);            /* the reaper may have passed before it could see that */
+    return markers_left(stream);
+}
+
 void stream_finish(struct stream *stream)
 {
     if (lost_more(stream))
         stream_lose(stream);
-    if (stream->work) {
+    if (stream->work && fence_fits(stream)) {
         struct marker fence = { .value = 0 };
         xpurt_result result = marker_append(stream, &fence, NULL);
 
@@ -929,7 +952,9 @@ void stream_noticed(struct stream *stream)
 {
     markers_reclaim(stream);
     watches_look(stream->session, stream->index);
-    if (stream->holds_begin == stream->holds_end && !stream->destroyed &&
+    if (stream->work)
+        touch(stream);
+    if (stream->holds_begin == stream->holds_end && !stream->work && !stream->destroyed &&
         stream->blocked != BLOCKED_FULL && !stream->session->watches[stream->index])
         atomic_store(&stream->notify, false);
     if (stream->blocked == BLOCKED_FULL && !markers_full(stream))
