@@ -160,10 +160,11 @@ void cache_reclaim(struct session *session)
 
 void cache_reclaim_user(const struct user *user)
 {
-    const struct account *account, *next;
+    const struct account *account;
 
-    /* Careful: one that is orphaned goes with its last block. */
-    DL_FOREACH_SAFE(user->accounts, account, next)
+    /* Careful: one that is orphaned goes with its last block, the next one as well as any; that of
+     * a session stays. */
+    DL_FOREACH(user->accounts, account)
         if (account->session)
             cache_reclaim(account->session);
 }

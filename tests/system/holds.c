@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 TestSuite(holds, .timeout = 300);
@@ -16,13 +17,13 @@ TestSuite(holds, .timeout = 300);
 enum { MARKERS = 256 };                 /* of a stream, at a time */
 
 /* In a gated scene: a fill does not end before the gate is open. */
-static void play(void (*attack)(struct scene *scene))
+static void play(void (*attack)(struct scene *scene), unsigned times)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
 
     test_require(scene, "out of memory");
     scene_begin_gated(scene);
-    scene_attack(scene, attack, 3);
+    scene_attack(scene, attack, times);
     scene_end(scene);
     free(scene);
 }
@@ -96,7 +97,7 @@ static void frees_behind_many_records(struct scene *scene)
 
 Test(holds, frees_behind_many_records)
 {
-    play(frees_behind_many_records);
+    play(frees_behind_many_records, 3);
 }
 
 /* ---- frees that were still to come --------------------------------------------------------------------- */
@@ -153,10 +154,80 @@ static void queued_free_of_dead(struct scene *scene)
 
 Test(holds, queued_free_of_a_failed_stream)
 {
-    play(queued_free_of_failed);
+    play(queued_free_of_failed, 3);
 }
 
 Test(holds, queued_free_of_a_dead_client)
 {
-    play(queued_free_of_dead);
+    play(queued_free_of_dead, 3);
+}
+
+/* ---- accounts of the dead ------------------------------------------------------------------------------ */
+
+static struct magazine_page *open_magazine(struct raw *raw)
+{
+    Xpurt__MagazineOpen open = XPURT__MAGAZINE_OPEN__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(MAGAZINE_OPEN), .magazine_open = &open };
+    void *page;
+
+    test_require(raw_result(raw, &request) == 0 && raw->fds.count == 1, "%s", raw->text);
+    page = mmap(NULL, sizeof(struct magazine_page), PROT_READ | PROT_WRITE, MAP_SHARED,
+                raw->fds.fds[0], 0);
+    test_require(page != MAP_FAILED, "mmap");
+    return page;
+}
+
+/* Not waited for: the replies are read at the end. */
+static void send_trim(struct raw *raw)
+{
+    Xpurt__MemoryTrim trim = XPURT__MEMORY_TRIM__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(MEMORY_TRIM), .memory_trim = &trim };
+
+    request.serial = ++raw->serial;
+    raw_send_message(raw, &request);
+}
+
+/* The last use of memory whose owner is dead ends while the daemon takes back what the next process
+ * of the list keeps: the dead one's account goes just then. */
+static void last_use_of_the_dead(struct scene *scene)
+{
+    enum { BLOCKS = 200 };
+    uint32_t entries[BLOCKS];
+    struct magazine_page *page;
+    struct handle handle;
+    struct raw owner, user;
+    uint64_t address;
+
+    test_gate_close(&scene->daemon);
+    raw_open(&user, scene->daemon.socket);
+    raw_stream_create(&user, 0, 0);
+    page = open_magazine(&user);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        alloc_for(&user, 0, PIECE, &entries[i]);
+    raw_open(&owner, scene->daemon.socket);
+    test_require(raw_memory_alloc(&owner, PIECE, &address) == 0, "%s", owner.text);
+    test_require(raw_memory_export(&owner, address, &handle) == 0, "%s", owner.text);
+    test_require(raw_memory_open(&user, &handle, NULL) == 0, "%s", user.text);
+    raw_fill(&user, 0, 0, address, PIECE, 1, 1);
+    raw_memory_free(&user, address);
+    raw_settle(&user);
+    shutdown(owner.fd, SHUT_RDWR);
+    while (atomic_load(&owner.progress->header.state) != BOARD_DEAD)
+        scene_sleep_ms(1);
+    raw_close(&owner);
+
+    test_gate_open(&scene->daemon);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        atomic_store(&page->entries[entries[i] - 1], magazine_word(MAGAZINE_CACHED, 1));
+        send_trim(&user);
+    }
+    for (unsigned i = 0; i < BLOCKS; i++)
+        test_require(raw_receive(&user, 10000) == RAW_FRAME, "a trim is not answered");
+    munmap(page, sizeof(*page));
+    raw_close(&user);
+}
+
+Test(holds, last_use_of_the_dead)
+{
+    play(last_use_of_the_dead, 20);
 }
