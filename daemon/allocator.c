@@ -244,24 +244,22 @@ struct slab *allocator_add(struct allocator *allocator, uint64_t address, uint64
 
 struct block *slab_take(struct slab *slab, uint64_t size)
 {
-    assert(slab->first->state == BLOCK_FREE && !slab->first->next && slab->size >= size);
+    assert(slab_idle(slab) && slab->size >= size);
     return block_use(slab->first, size);
 }
 
-struct slab *allocator_evict(struct allocator *allocator)
+bool slab_idle(const struct slab *slab)
 {
-    struct slab *slab;
+    return slab->first->state == BLOCK_FREE && !slab->first->next;
+}
 
-    DL_FOREACH(allocator->slabs, slab)
-        if (slab->first->state == BLOCK_FREE && !slab->first->next)
-            break;
-    if (!slab)
-        return NULL;
+void slab_evict(struct slab *slab)
+{
+    assert(slab_idle(slab));
     block_leave(slab->first);
     free(slab->first);
     slab->first = NULL;
-    DL_DELETE(allocator->slabs, slab);
-    return slab;
+    DL_DELETE(slab->allocator->slabs, slab);
 }
 
 void slab_gone(struct slab *slab)

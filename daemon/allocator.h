@@ -34,7 +34,10 @@ struct slab {
     uint64_t address;
     uint64_t size;
     bool small;
-    bool scrubbed;                      /* of cache.c: on its way back, filled with zeros */
+
+    /* Of cache.c, on its way back: */
+    uint64_t eviction;                  /* its number */
+    bool scrubbed;                      /* filled with zeros */
 };
 
 enum block_state {
@@ -107,7 +110,9 @@ void block_let_go(struct block *block, uint64_t order);
 /* PENDING to FREE, joined with free neighbours: nobody refers to it. Careful: *block may be gone. */
 void block_free(struct block *block);
 
-/* Unlink a slab that is wholly free and give it to the caller, who says slab_gone() when it is the
- * driver's again. NULL: there is none. */
-struct slab *allocator_evict(struct allocator *allocator);
+/* Whether it is wholly free. */
+bool slab_idle(const struct slab *slab);
+
+/* Unlink an idle one: it is the caller's, who says slab_gone() when it is the driver's again. */
+void slab_evict(struct slab *slab);
 void slab_gone(struct slab *slab);

@@ -7,7 +7,8 @@
  *     as it does for every process;
  *   - neither the filling nor the driver's part of it holds up the loop: one job for each user at a
  *     time, in libuv's pool;
- *   - a waiter goes on exactly once, and from the loop.
+ *   - a waiter goes on exactly once, and from the loop; it does not wait for what others start to
+ *     give back after it came.
  */
 #include "daemon/cache.h"
 #include "daemon/account.h"
@@ -83,7 +84,6 @@ static void release_done(uv_work_t *work, int status)
         user->scrubbed_bytes += slab->scrubbed ? slab->size : 0;
         runtime->counters.driver_frees++;
         user->driver_frees++;
-        runtime->releasing[slab->allocator->device]--;
         user->n_releasing--;
         user_discharge(user, CHARGE_RESERVED, slab->size);
         slab_gone(slab);
@@ -105,15 +105,28 @@ static void release_start(struct user *user)
     uv_queue_work(user->runtime->loop, &user->release, release_run, release_done);
 }
 
+static void evict_if_idle(struct user *user, struct slab *slab)
+{
+    if (!slab_idle(slab))
+        return;
+    slab_evict(slab);
+    slab->eviction = ++user->runtime->evictions;
+    DL_APPEND(user->evicted, slab);
+    user->n_releasing++;
+}
+
 static void allocator_trim(struct user *user, struct allocator *allocator)
 {
-    struct slab *slab;
+    struct slab *slab, *next;
 
-    while ((slab = allocator_evict(allocator))) {
-        DL_APPEND(user->evicted, slab);
-        user->n_releasing++;
-        user->runtime->releasing[allocator->device]++;
-    }
+    DL_FOREACH_SAFE(allocator->slabs, slab, next)
+        evict_if_idle(user, slab);
+}
+
+void cache_unused(struct user *user, struct slab *slab)
+{
+    evict_if_idle(user, slab);
+    release_start(user);
 }
 
 void cache_trim(struct user *user)
@@ -137,9 +150,24 @@ void cache_press(struct runtime *runtime, uint32_t device)
     }
 }
 
+/* Whether something of the user's that was evicted no later than @p eviction is still on its way. */
+static bool user_busy(const struct user *user, uint64_t eviction)
+{
+    const struct slab *oldest = user->releasing ? user->releasing : user->evicted;
+
+    return oldest && oldest->eviction <= eviction;
+}
+
 bool cache_busy(const struct runtime *runtime, const struct cache_waiter *waiter)
 {
-    return waiter->user ? waiter->user->n_releasing : runtime->releasing[waiter->device];
+    const struct user *user, *next;
+
+    if (waiter->user)
+        return user_busy(waiter->user, waiter->eviction);
+    HASH_ITER(hh, runtime->users, user, next)
+        if (user_busy(user, waiter->eviction))
+            return true;
+    return false;
 }
 
 void cache_wait(struct runtime *runtime, struct cache_waiter *waiter)

@@ -16,8 +16,8 @@ struct user;
 /* Somebody who goes on when memory that is on its way back has arrived at the driver. */
 struct cache_waiter {
     struct cache_waiter *prev, *next;
-    struct user *user;                  /* all of this user's; NULL: all of the device's */
-    uint32_t device;
+    struct user *user;                  /* this one's; NULL: everybody's */
+    uint64_t eviction;                  /* the last one that it waits for */
     void (*go)(struct cache_waiter *waiter);
 };
 
@@ -27,6 +27,9 @@ struct allocator *cache_allocator(struct user *user, uint32_t device);
 /* Start giving back what no block uses: of one user; of all users, on one device. */
 void cache_trim(struct user *user);
 void cache_press(struct runtime *runtime, uint32_t device);
+
+/* The same for one segment, when no block uses it. */
+void cache_unused(struct user *user, struct slab *slab);
 
 /* Take back what clients freed and keep for themselves, of one session or of all of the user's. */
 void cache_reclaim(struct session *session);

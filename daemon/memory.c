@@ -30,6 +30,7 @@
 
 #define MEMORY_LARGE (UINT64_C(64) << 20) /* slower than a hundred commands: off the loop */
 #define SEGMENT_ROUNDING 4096u
+#define TRIMS_MAX 256u                  /* of a session: each of its threads may wait for one */
 
 /* ---- the tree of what a user's sessions have ------------------------------------------------------- */
 
@@ -72,12 +73,13 @@ void memory_unused(struct resource *resource)
 {
     struct block *block = (struct block *)resource;
     struct user *user = block_user(block);
+    struct slab *slab = block->slab;
 
     if (!block->order)
         block_finish(block);
     block_free(block);
     if (!user->n_sessions)
-        cache_trim(user);
+        cache_unused(user, slab);
 }
 
 static struct memory_lease *lease_of(struct session *session, const struct block *block)
@@ -427,7 +429,7 @@ static bool request_press(struct request *request)
         cache_press(runtime, request->device);
 
     request->waiter.go = request_go_on;
-    request->waiter.device = request->device;
+    request->waiter.eviction = runtime->evictions;
     request->waiter.user = request->result == XPURT_ERROR_QUOTA ? user : NULL;
     if (!cache_busy(runtime, &request->waiter))
         return false;
@@ -670,6 +672,7 @@ static void trim_done(struct cache_waiter *waiter)
 
     trim_answer(session, trim->serial, session->user->scrubbed_bytes - trim->freed);
     free(trim);
+    session->n_trims--;
     session->n_requests--;
     session_settle(session);
 }
@@ -693,11 +696,19 @@ void memory_trim(struct session *session, uint32_t serial)
     cache_reclaim_user(user);
     cache_observe(user);
     cache_trim(user);
+    trim->waiter.eviction = session->runtime->evictions;
     if (!cache_busy(session->runtime, &trim->waiter)) {
         trim_answer(session, serial, 0);
         free(trim);
         return;
     }
+    if (session->n_trims == TRIMS_MAX) {
+        free(trim);
+        session_error(session, serial, 0, XPURT_ERROR_QUOTA,
+                      "%u requests of this process to give back memory are under way", TRIMS_MAX);
+        return;
+    }
+    session->n_trims++;
     session->n_requests++;
     cache_wait(session->runtime, &trim->waiter);
 }

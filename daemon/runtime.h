@@ -34,13 +34,13 @@ struct runtime {
     struct board_table boards;
     struct broker broker;
     struct reaper *reaper;
-    struct stream *streams;              /* all that exist */
-    bool natives_dirty;                  /* native_settle() has something to do */
-    _Atomic bool ending;                 /* the process is about to leave; read in libuv's pool */
-    struct cache_waiter *waiters;        /* for memory that goes back to the driver */
-    unsigned releasing[GPU_DEVICES_MAX]; /* segments that do */
-    struct stream *touched;              /* got commands since runtime_settle(): fence and wake */
-    struct stream *resumed;              /* what they were blocked on is over: run on */
+    struct stream *streams;             /* all that exist */
+    bool natives_dirty;                 /* native_settle() has something to do */
+    _Atomic bool ending;                /* the process is about to leave; read in libuv's pool */
+    struct cache_waiter *waiters;       /* for memory that goes back to the driver */
+    uint64_t evictions;                 /* of segments that do, so far */
+    struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
+    struct stream *resumed;             /* what they were blocked on is over: run on */
     struct counters counters;
 };
 

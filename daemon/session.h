@@ -42,6 +42,7 @@ struct session {
     struct stream *waiters;             /* others' streams that wait for our records */
 
     unsigned n_requests;                /* under way in libuv's pool */
+    unsigned n_trims;                   /* of them: MemoryTrim */
     struct memory_lease *memory;        /* hash by base address */
     struct account *account;            /* a reference; made by the first allocation */
     struct magazine *magazine;          /* NULL until asked for */

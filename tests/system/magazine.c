@@ -230,6 +230,54 @@ Test(magazine, strange_requests)
     scene_play(strange_requests, 10);
 }
 
+/* ---- floods ------------------------------------------------------------------------------------------ */
+
+static void send_trim(struct raw *raw)
+{
+    Xpurt__MemoryTrim trim_message = XPURT__MEMORY_TRIM__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(MEMORY_TRIM), .memory_trim = &trim_message };
+
+    request.serial = ++raw->serial;
+    raw_send_message(raw, &request);
+}
+
+/* Replies to @p n trims. */
+static unsigned receive_trims(struct raw *raw, unsigned n)
+{
+    unsigned refused = 0;
+
+    while (n--) {
+        test_require(raw_receive(raw, 10000) == RAW_FRAME, "a trim is not answered");
+        refused += raw->reply->reply_case == XPURT__TO_CLIENT__REPLY_ERROR;
+    }
+    return refused;
+}
+
+/* Requests that have to wait cost the daemon memory: there is a limit. */
+static void many_trims(struct scene *scene)
+{
+    enum { TRIMS = 2000 };
+    struct client *client = client_new(scene);
+    unsigned refused = 0;
+
+    /* Where the memory is cleared before they have all come, once more. */
+    for (unsigned i = 0; i < 50 && !refused; i++) {
+        test_require(alloc_for(client, 0, 256 << 20, 0) == 0, "%s", client->raw.text);
+        free_for(client, client->addresses[0], 1);
+        for (unsigned k = 0; k < TRIMS; k++)
+            send_trim(&client->raw);
+        refused = receive_trims(&client->raw, TRIMS);
+    }
+    test_require(refused && refused < TRIMS, "%u of %u are refused", refused, TRIMS);
+    trim(client);
+    client_free(client);
+}
+
+Test(magazine, many_trims)
+{
+    scene_play(many_trims, 3);
+}
+
 /* ---- death ---------------------------------------------------------------------------------------------- */
 
 /* Gone with memory in use, cached, pending, recorded, and with an answer under way. */
