@@ -12,6 +12,8 @@
 #include "daemon/log.h"
 #include "daemon/session.h"
 
+#include <xpurt/module.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -328,6 +330,16 @@ static void kernel_describe(Xpurt__Kernel *kernel, const struct gpu_kernel_prope
     extent->z = properties->required_group_size[2];
 }
 
+/* A worker is not believed: launches copy values to where these sizes say there is room. */
+static bool parameters_sound(const Xpurt__Kernel *described)
+{
+    for (size_t i = 0; i < described->n_parameters; i++)
+        if (described->parameters[i]->kind == XPURT_ARG_POINTER &&
+            described->parameters[i]->size != sizeof(uint64_t))
+            return false;
+    return true;
+}
+
 /* The kernel of the driver that fits the description; else the reason why it is refused. */
 static bool kernel_load(struct module *module, struct kernel *kernel, Xpurt__Kernel *described)
 {
@@ -335,7 +347,9 @@ static bool kernel_load(struct module *module, struct kernel *kernel, Xpurt__Ker
 
     if (described->refused[0])
         return true;
-    if (gpu_kernel_new(module->gpu, described->name, &kernel->gpu)) {
+    if (!parameters_sound(described)) {
+        snprintf(reason, sizeof(reason), "the compiler's description of it is wrong");
+    } else if (gpu_kernel_new(module->gpu, described->name, &kernel->gpu)) {
         snprintf(reason, sizeof(reason), "%s", gpu_error());
     } else if (gpu_kernel_properties(kernel->gpu)->argument_count != described->n_parameters) {
         snprintf(reason, sizeof(reason), "the driver counts %u arguments, its SPIR-V has %zu",
