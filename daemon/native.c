@@ -23,15 +23,10 @@
 
 /* ---- reclaiming --------------------------------------------------------------------------------- */
 
-static bool pinned(const struct native *native, uint32_t slot)
+static void dirty(struct native *native)
 {
-    uint64_t pin = native_pin(native->owner, slot);
-
-    for (const struct native *other = native->user->natives; other; other = other->next)
-        for (unsigned i = 0; i < NATIVE_PINS && other->session; i++)
-            if (atomic_load(&other->board->pins[i]) == pin)
-                return true;
-    return false;
+    native->user->natives_dirty = true;
+    native->runtime->natives_dirty = true;
 }
 
 /* Nobody looks at the slot: the owner may claim it again. Careful: *native may be gone afterwards. */
@@ -61,12 +56,35 @@ static void on_idle(void *owner, unsigned index)
 
     /* First the zero, then the look at the pins: who pins does it the other way round. */
     atomic_store(&native->board->slots[slot].point, 0);
-    if (native->session && pinned(native, slot)) {
-        native->retired[slot] = true;
-        native->n_retired++;
-    } else {
-        slot_free(native, slot);
-    }
+    native->retired[slot] = true;
+    native->n_retired++;
+    dirty(native);
+}
+
+static void pin_mark(const struct native *native, uint64_t pin)
+{
+    uint32_t owner = (uint32_t)(pin >> 32) & INT32_MAX, slot = (uint32_t)pin;
+    const struct board *board = owner < BOARD_SLOTS ? native->runtime->boards.boards[owner] : NULL;
+
+    if (pin == native_pin(owner, slot) && slot < NATIVE_SLOTS && board && board->session &&
+        board->user == native->user && board->session->native)
+        board->session->native->pinned[slot] = true;
+}
+
+/* Once for all slots that wait for that: there may be many of both. */
+static void pins_mark(const struct user *user)
+{
+    struct native *native;
+    bool any = false;
+
+    DL_FOREACH(user->natives, native)
+        if (native->n_retired) {
+            memset(native->pinned, 0, sizeof(native->pinned));
+            any = true;
+        }
+    DL_FOREACH(user->natives, native)
+        for (unsigned i = 0; any && i < NATIVE_PINS && native->session; i++)
+            pin_mark(native, atomic_load(&native->board->pins[i]));
 }
 
 static void retired_free(struct native *native, uint32_t slot)
@@ -81,20 +99,15 @@ static void natives_settle(struct user *user)
     struct native *native, *next;
 
     user->natives_dirty = false;
+    pins_mark(user);
     DL_FOREACH_SAFE(user->natives, native, next) {
         struct native *kept = resource_ref(&native->resource);
 
         for (uint32_t slot = 0; slot < NATIVE_SLOTS && kept->n_retired; slot++)
-            if (kept->retired[slot] && !(kept->session && pinned(kept, slot)))
+            if (kept->retired[slot] && !(kept->session && kept->pinned[slot]))
                 retired_free(kept, slot);
         resource_unref(&kept->resource);
     }
-}
-
-static void dirty(struct native *native)
-{
-    native->user->natives_dirty = true;
-    native->runtime->natives_dirty = true;
 }
 
 void native_settle(struct runtime *runtime)

@@ -36,7 +36,8 @@ struct native {
     struct promise *promises;           /* hash by slot: see native_signal() */
     unsigned n_retired;
     bool known[NATIVE_SLOTS];   /* the owner uses it and told us: it comes back through us */
-    bool retired[NATIVE_SLOTS]; /* nobody holds it, but a pin names it */
+    bool retired[NATIVE_SLOTS]; /* nobody holds it, but a pin may name it */
+    bool pinned[NATIVE_SLOTS];  /* of native_settle() */
 };
 
 /* Another session's native board that this one has opened. */
@@ -64,7 +65,7 @@ struct gpu_slot *native_claim(struct session *session, uint32_t slot);
  * there is no such slot. The caller's pin is cleared, if @p pin is one. */
 struct gpu_slot *native_take(struct session *session, uint32_t owner, uint32_t slot, uint32_t pin);
 
-/* Pins may have gone: look again at the slots they kept. Part of runtime_settle(). */
+/* Give back what nobody holds and no pin names. Part of runtime_settle(). */
 void native_settle(struct runtime *runtime);
 
 /* The session is gone, and those who depend on it have failed: let go who waits for its slots. */
