@@ -104,7 +104,7 @@ static xpurt_result pool_open(uint32_t slot, uint32_t index)
     if (r)
         return r;
     handle = &reply.message->native_pool->handle;
-    if (!owners[slot] || owners[slot]->pools[index]) {
+    if (!owners[slot] || index >= NATIVE_POOLS || owners[slot]->pools[index]) {
         reply_deinit(&reply);           /* another thread was faster, or closed it all */
         return owners[slot] ? XPURT_SUCCESS : XPURT_ERROR_STALE_HANDLE;
     }
@@ -176,34 +176,18 @@ xpurt_result native_begin(const struct xpurtp_backend *used)
     return r;
 }
 
-/* Every own slot is in use: let the daemon find out which are not any more. */
-static xpurt_result await_free(void)
-{
-    const struct timespec slice = { .tv_nsec = CLAIM_SLICE_NS };
-    Xpurt__Stats stats = XPURT__STATS__INIT;
-    Xpurt__ToDaemon request = { REQUEST(STATS), .stats = &stats };
-    struct reply reply = REPLY_NULL;
-    xpurt_result r;
-
-    r = connection_request(&request, XPURT__TO_CLIENT__REPLY_COUNTERS, 0, &reply);
-    reply_deinit(&reply);
-    if (r)
-        return r;
-    connection_unlock();
-    nanosleep(&slice, NULL);
-    connection_lock();
-    return XPURT_SUCCESS;
-}
-
+/* Every own slot is in use. The daemon looks which are not any more when it is asked for the next pool,
+ * also where it refuses that. */
 static xpurt_result more_slots(unsigned try)
 {
+    const struct timespec slice = { .tv_nsec = CLAIM_SLICE_NS };
     uint32_t pools = own_pools();
     xpurt_result r;
 
     collect();
     if (n_free)
         return XPURT_SUCCESS;
-    r = pools < NATIVE_POOLS ? pool_open(session.slot, pools) : XPURT_ERROR_QUOTA;
+    r = pool_open(session.slot, pools);
     if (r != XPURT_ERROR_QUOTA)
         return r;
     if (try == CLAIM_TRIES)
@@ -211,7 +195,14 @@ static xpurt_result more_slots(unsigned try)
                          "all %u native slots of this process are in use by work "
                          "that is not done",
                          pools * NATIVE_POOL_SLOTS);
-    return await_free();
+    if (!n_free)                        /* else another thread has seen them */
+        collect();
+    if (n_free)
+        return XPURT_SUCCESS;
+    connection_unlock();
+    nanosleep(&slice, NULL);
+    connection_lock();
+    return XPURT_SUCCESS;
 }
 
 xpurt_result native_claim(struct native_use *ret_use)

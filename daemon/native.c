@@ -404,11 +404,23 @@ void native_open(struct session *session, uint32_t serial, const Xpurt__NativeOp
     session_reply(session, serial, &reply, &native->fd, 1);
 }
 
+/* Nobody is told when external streams go on: their slots come back when they are wanted. */
+static void slots_reclaim(struct session *session)
+{
+    struct stream *stream;
+
+    DL_FOREACH2(session->runtime->streams, stream, next_stream)
+    if (stream->external && stream->session->user == session->user)
+        stream_reclaim(stream);
+    native_settle(session->runtime);
+}
+
 /* False: the client was told why not. */
 static bool own_pool_add(struct session *session, uint32_t serial)
 {
     xpurt_result result;
 
+    slots_reclaim(session);
     if (session->native->n_pools == NATIVE_POOLS) {
         session_error(session, serial, 0, XPURT_ERROR_QUOTA,
                       "a process has at most %u native slots", NATIVE_SLOTS);
