@@ -30,6 +30,10 @@
     16384u                              /* what an unread one weighs against out_limit: the process
                                            has few, and each keeps something alive */
 
+/* What the kernel keeps of it, some 40 frames. Descriptors that are on their way count for all clients
+ * together: beyond LimitNOFILE the kernel takes none from us, for anybody. */
+#define SEND_BUFFER 16384
+
 struct connection_output {
     struct connection_output *next;
     size_t size, sent;
@@ -512,7 +516,7 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
 int connection_open(struct connection *connection, struct rota *rota, int fd,
                     const struct connection_events *events, size_t out_limit)
 {
-    int r;
+    int buffer = SEND_BUFFER, r;
 
     connection->fd = fd;
     connection->rota = rota;
@@ -522,6 +526,7 @@ int connection_open(struct connection *connection, struct rota *rota, int fd,
     connection->out_limit = out_limit;
     connection->out_tail = &connection->out;
 
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
     r = uv_poll_init(rota->idle.loop, &connection->poll, fd);
     if (r < 0) {
         close(fd);

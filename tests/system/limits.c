@@ -380,3 +380,34 @@ Test(limits, a_client_ahead_of_the_gpu)
     scene_end(scene);
     free(scene);
 }
+
+/* ---- descriptors on their way ------------------------------------------------------------------- */
+
+/* The kernel counts those of all clients together: one that never reads is given up early. */
+static void unread_descriptors(struct scene *scene)
+{
+    Xpurt__BoardOpen open = XPURT__BOARD_OPEN__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(BOARD_OPEN), .board_open = &open };
+    unsigned n = 0;
+    struct raw raw;
+
+    raw_open(&raw, scene->daemon.socket);
+    open.slot = raw.slot;
+    open.instance = (ProtobufCBinaryData){ sizeof(raw.instance), raw.instance };
+    request.serial = 1000;
+    for (int i = 0; i < 200 && raw_send_message(&raw, &request) == 0; i++)
+        ;
+    for (int ms = 0; raw_counter(&scene->watcher, "sessions") > 2; ms++) {
+        test_require(ms < 10000, "it may leave as many unread as it likes");
+        scene_sleep_ms(1);
+    }
+    while (raw_receive(&raw, 30000) == RAW_FRAME)
+        n += raw.fds.count;
+    test_require(n && n < 100, "%u descriptors were on their way", n);
+    raw_close(&raw);
+}
+
+Test(limits, unread_descriptors)
+{
+    scene_play(unread_descriptors, 3);
+}
