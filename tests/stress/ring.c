@@ -91,9 +91,7 @@ static bool told(const struct worker *worker, xpurt_result result, const char *w
     test_require(result == XPURT_ERROR_PEER_LOST && atomic_load(&worker->control->killed_ns),
                  "%s: %s", what, xpurt_last_error());
     atomic_store(&worker->control->told_ns[worker->index], now_ns());
-    /* Those who wait for us are to know as well: what a failed stream records is lost. */
-    (void)xpurt_event_record(worker->own, worker->stream);
-    return true;
+    return true;                        /* and leaves, by which those who wait for us know */
 }
 
 /* Until the neighbour has recorded @p least times; false: it will not. */
