@@ -63,14 +63,29 @@ static inline void cpu_relax(void)
 #endif
 }
 
+/* The daemon's sentence about an own stream. It was sent before the status was set, but may have had to
+ * wait behind others; an answer comes behind it. */
+static const char *stream_text(uint32_t stream)
+{
+    Xpurt__Stats stats = XPURT__STATS__INIT;
+    Xpurt__ToDaemon request = { REQUEST(STATS), .stats = &stats };
+    struct reply reply = REPLY_NULL;
+
+    connection_receive();
+    if (!connection_stream_text(stream) && connection_state() == CONNECTION_READY) {
+        (void)connection_request(&request, XPURT__TO_CLIENT__REPLY_COUNTERS, 0, &reply);
+        reply_deinit(&reply);
+    }
+    return connection_stream_text(stream);
+}
+
 xpurt_result point_error(uint64_t point, xpurt_result status)
 {
     const struct board_header *header = &arena_boards[point_slot(point)].header;
     const char *text;
 
     if (point_slot(point) == session.slot) {
-        connection_receive();
-        text = connection_stream_text(point_stream(point));
+        text = stream_text(point_stream(point));
         error_set(status, "%s", text ? text : xpurt_result_string(status));
     } else if (status == XPURT_ERROR_PEER_LOST && arena_dead(point_slot(point))) {
         error_set(status, "the process %d that recorded this event is gone", (int)header->pid);

@@ -526,6 +526,7 @@ Test(sharing, parity_I8_ten_thousand)
     }
     test_pass(peer.channel);
     test_peer_join(&peer);
+    test_daemon_await_counter("sessions", 1);
     for (int i = 0; i < (1 << 18); i++) /* more than were never used */
         test_ok(xpurt_event_create(0, &events[0]));
     test_daemon_await_counter("handles", 0);
