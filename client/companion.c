@@ -389,7 +389,7 @@ xpurt_result xpurt_launch_host_func(xpurt_stream *stream, xpurt_host_func functi
     if (r == XPURT_SUCCESS && !function)
         r = error_set(XPURT_ERROR_INVALID_ARGUMENT, "the function is null");
     if (r == XPURT_SUCCESS)
-        r = stream_enter(stream);
+        r = stream_enter_running(stream);
     if (r)
         return r;
     r = job_submit(stream, &(struct job){ .function = function, .data = data });
@@ -403,7 +403,7 @@ xpurt_result xpurt_stream_wait_generation(xpurt_stream *stream, xpurt_event *eve
     xpurt_result r = event_check(event);
 
     if (r == XPURT_SUCCESS)
-        r = stream_enter(stream);
+        r = stream_enter_running(stream);
     if (r)
         return r;
     if (event_pending(event))           /* in a batch: it counts */

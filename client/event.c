@@ -11,6 +11,7 @@
 
 #include "client/arena.h"
 #include "client/deferred.h"
+#include "client/graph.h"
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/stream.h"
@@ -329,8 +330,7 @@ void event_unpin(xpurt_event *event)
 
 /* ---- recording -------------------------------------------------------------------------------------- */
 
-/* The first record gives the event its device; in whichever process that is. */
-static xpurt_result event_bind(xpurt_event *event, uint32_t device)
+xpurt_result event_bind(xpurt_event *event, uint32_t device)
 {
     uint32_t flags = atomic_load_explicit(&event->cell->flags, memory_order_relaxed);
     uint32_t wanted = (device + 1) << CELL_DEVICE_SHIFT;
@@ -354,6 +354,8 @@ static xpurt_result record(xpurt_event *event, xpurt_stream *stream)
 
     if (event->flags & CELL_TIMING)
         stamp = stamp_pack(event->slot, event->index);
+    if (stream_capture(stream))
+        return graph_record(stream_capture(stream), event, stamp);
     r = event_bind(event, stream_device(stream));
     if (r == XPURT_SUCCESS)
         r = stream_record(stream, stamp, &point);

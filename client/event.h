@@ -28,6 +28,10 @@ struct event_place {
 
 struct event_place event_place(const xpurt_event *event);
 
+/* The first record gives the event its device, in whichever process that is; later ones must be on the
+ * same. */
+xpurt_result event_bind(xpurt_event *event, uint32_t device);
+
 /* ---- with the lock held ----------------------------------------------------------------------- */
 
 /* Whether a record of it waits in a batch. */

@@ -463,7 +463,7 @@ xpurt_result xpurt_host_record_stream(void *ptr, xpurt_stream *stream)
     struct host_block *block;
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     range = ranges_find(&addresses, (uintptr_t)ptr);

@@ -188,7 +188,7 @@ xpurt_result xpurt_malloc_async(void **ret_ptr, size_t size, xpurt_stream *strea
             *ret_ptr = NULL;
         return r;
     }
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     wish.device = stream_device(stream);
@@ -262,7 +262,7 @@ xpurt_result xpurt_free_async(void *ptr, xpurt_stream *stream)
     struct range *range = NULL;
     xpurt_result r;
 
-    r = ptr ? stream_enter(stream) : stream_check(stream);
+    r = ptr ? stream_enter_running(stream) : stream_check(stream);
     if (r || !ptr)
         return r;
     r = range_starting(ptr, &range);
@@ -284,7 +284,7 @@ xpurt_result xpurt_record_stream(void *ptr, xpurt_stream *stream)
     struct range *range;
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     range = ranges_find(&addresses, (uintptr_t)ptr);

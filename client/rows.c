@@ -137,7 +137,7 @@ static xpurt_result upload(xpurt_stream *stream, const Xpurt__Location *to,
     struct slabs slabs = slabs_for(plane);
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     for (size_t done = 0, turn = 0; done < plane->height && r == XPURT_SUCCESS; turn++) {
@@ -182,7 +182,7 @@ static xpurt_result download(xpurt_stream *stream, const Xpurt__Location *from,
     size_t sent = 0, turn = 0;
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     /* Each turn sends one slab and unpacks the one before. */

@@ -15,6 +15,7 @@
 #include "client/companion.h"
 #include "client/device.h"
 #include "client/event.h"
+#include "client/graph.h"
 #include "client/host.h"
 #include "client/module.h"
 #include "client/native.h"
@@ -307,6 +308,7 @@ static void session_finish(enum session_end why)
 {
     session.epoch++;
     companions_end();
+    graphs_end(why);
     streams_end(why);
     native_end(why);
     standing_end();

@@ -208,7 +208,7 @@ xpurt_result staging_upload(xpurt_stream *stream, const Xpurt__Location *to, con
     struct chunk *chunk;
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     for (size_t done = 0, n; done < size && r == XPURT_SUCCESS; done += n) {
@@ -268,7 +268,7 @@ xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Locat
     size_t done = 0, n;
     xpurt_result r;
 
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     while (done < size) {

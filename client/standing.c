@@ -241,6 +241,16 @@ xpurt_result xpurt_stream_get_native_handle(xpurt_stream *stream, void **ret_han
                      "the stream's command list is in xpurtd: this process has no handle of it");
 }
 
+/* The calling thread's current stream, if it was made. The lock is held. */
+static xpurt_stream *current_made(void)
+{
+    uint32_t device = (uint32_t)device_choose(-1);
+    xpurt_stream *chosen = current[device] ? stream_find(current[device]) : NULL;
+    xpurt_stream *normal = standing[device].normal;
+
+    return chosen ? chosen : normal == MAKING ? NULL : normal;
+}
+
 xpurt_result xpurt_stream_is_capturing(xpurt_stream *stream, int *ret_capturing)
 {
     xpurt_result r = stream ? stream_check(stream) : XPURT_SUCCESS;
@@ -249,6 +259,10 @@ xpurt_result xpurt_stream_is_capturing(xpurt_stream *stream, int *ret_capturing)
         return r;
     if (!ret_capturing)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "there is nowhere to put the answer");
-    *ret_capturing = 0;
+    connection_lock();
+    if (!stream)
+        stream = current_made();
+    *ret_capturing = stream && stream_capture(stream);
+    connection_unlock();
     return XPURT_SUCCESS;
 }

@@ -14,6 +14,7 @@
 #include "client/device.h"
 #include "client/event.h"
 #include "client/external.h"
+#include "client/graph.h"
 #include "client/magazine.h"
 #include "client/pool.h"
 #include "client/result.h"
@@ -40,6 +41,7 @@ struct xpurt_stream {
     _Atomic bool dirty;                 /* commands were sent since */
     bool recorded;
     struct external *external;          /* NULL: the daemon runs it */
+    xpurt_graph *capture;               /* NULL: its commands are run */
 };
 
 /* A timeline whose stream was destroyed; free again when the point is reached. */
@@ -95,6 +97,37 @@ xpurt_result stream_enter(xpurt_stream *stream)
     return r;
 }
 
+xpurt_graph *stream_capture(const xpurt_stream *stream)
+{
+    return stream->capture;
+}
+
+void stream_set_capture(xpurt_stream *stream, xpurt_graph *graph)
+{
+    stream->capture = graph;
+}
+
+/* The lock is held. */
+static xpurt_result running_check(const xpurt_stream *stream)
+{
+    if (!stream->capture)
+        return XPURT_SUCCESS;
+    return error_set(XPURT_ERROR_UNSUPPORTED,
+                     "the stream is being captured: this cannot be part of a graph");
+}
+
+xpurt_result stream_enter_running(xpurt_stream *stream)
+{
+    xpurt_result r = stream_enter(stream);
+
+    if (r)
+        return r;
+    r = running_check(stream);
+    if (r)
+        session_leave();
+    return r;
+}
+
 uint32_t stream_index(const xpurt_stream *stream)
 {
     return stream->index;
@@ -131,22 +164,48 @@ static xpurt_result stream_touch(xpurt_stream *stream)
     if (stream->external)
         return error_set(XPURT_ERROR_UNSUPPORTED,
                          "the stream is external: put this on its command list yourself");
-    atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
+    if (!stream->capture)
+        atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
     return XPURT_SUCCESS;
+}
+
+static xpurt_result stream_sent(xpurt_stream *stream, xpurt_result result)
+{
+    if (result == XPURT_SUCCESS && stream->capture)
+        graph_count(stream->capture);
+    return result;
 }
 
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command)
 {
     xpurt_result r = stream_touch(stream);
 
-    return r ? r : connection_command(command);
+    return r ? r : stream_sent(stream, connection_command(command));
 }
 
 xpurt_result stream_command_large(xpurt_stream *stream, const Xpurt__Command *command)
 {
     xpurt_result r = stream_touch(stream);
 
-    return r ? r : connection_command_large(command);
+    return r ? r : stream_sent(stream, connection_command_large(command));
+}
+
+uint64_t stream_next_point(const xpurt_stream *stream)
+{
+    return atomic_load_explicit(&stream->point, memory_order_relaxed) + 1;
+}
+
+void stream_launched(xpurt_stream *stream, uint32_t records, bool more)
+{
+    uint64_t point = atomic_load_explicit(&stream->point, memory_order_relaxed);
+
+    /* Dirty first: who looks without the lock must not take the launch for covered. */
+    if (more)
+        atomic_store_explicit(&stream->dirty, true, memory_order_relaxed);
+    atomic_store_explicit(&stream->point, point + records, memory_order_release);
+    if (records && !more)
+        atomic_store_explicit(&stream->dirty, false, memory_order_release);
+    stream->recorded |= records != 0;
 }
 
 xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
@@ -193,6 +252,8 @@ static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
     xpurt_result r;
 
     r = stream_check(stream);
+    if (r == XPURT_SUCCESS)
+        r = running_check(stream);
     if (r)
         return r;
     if (!stream_dirty(stream) &&
@@ -389,6 +450,7 @@ static xpurt_result make(uint32_t device, int priority, enum stream_kind kind,
                      stream_id_pack(++serial, pool_place(&streams, &stream->object), kind);
     stream->recorded = false;
     stream->external = external;
+    stream->capture = NULL;
     atomic_store(&stream->point, point);
     atomic_store(&stream->dirty, false);
     timelines.live[stream->index] = stream;
@@ -472,6 +534,8 @@ xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
 
     connection_lock();
     if (stream->epoch == session.epoch) {
+        graph_discard(stream->capture);
+        stream->capture = NULL;
         companion_release(stream->index);
         if (connection_state() == CONNECTION_READY)
             stream_end(stream);
@@ -620,28 +684,39 @@ xpurt_result xpurt_device_synchronize(int device)
 
 /* ---- waiting for others ------------------------------------------------------------------------ */
 
-xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
+xpurt_result stream_wait_check(xpurt_stream *stream, uint64_t *point)
 {
-    uint32_t slot = point_slot(point);
+    uint64_t wanted = *point;
+    uint32_t slot = point_slot(wanted);
     xpurt_result r;
 
-    if (!point || (slot == session.slot && point_stream(point) == stream->index))
+    *point = 0;
+    if (!wanted || (slot == session.slot && point_stream(wanted) == stream->index))
         return XPURT_SUCCESS;
 
-    r = arena_point_state(point);
+    r = arena_point_state(wanted);
     if (r == ARENA_UNMAPPED) {
         r = session_open_board(slot);   /* the daemon needs no board for a wait; our errors do */
         if (r == XPURT_ERROR_STALE_HANDLE)
             return XPURT_SUCCESS;
         if (r)
             return r;
-        r = arena_point_state(point);
+        r = arena_point_state(wanted);
     }
     if (r == XPURT_SUCCESS)
         return r;
     if (r != XPURT_NOT_READY && r != ARENA_UNMAPPED)
-        return point_error(point, r);
+        return point_error(wanted, r);
+    *point = wanted;
+    return XPURT_SUCCESS;
+}
 
+xpurt_result stream_wait(xpurt_stream *stream, uint64_t point)
+{
+    xpurt_result r = stream_wait_check(stream, &point);
+
+    if (r || !point)
+        return r;
     if (stream->external && external_should_record(stream->external)) {
         uint64_t covered;
 
@@ -665,7 +740,8 @@ xpurt_result xpurt_stream_wait_event(xpurt_stream *stream, xpurt_event *event)
     r = stream_enter(stream);
     if (r)
         return r;
-    r = stream_wait(stream, event_point(event));
+    r = stream->capture ? graph_wait(stream->capture, event) :
+                          stream_wait(stream, event_point(event));
     session_leave();
     return r;
 }
@@ -678,7 +754,7 @@ xpurt_result xpurt_stream_wait_stream(xpurt_stream *stream, xpurt_stream *other)
     r = stream_check(other);
     if (r)
         return r;
-    r = stream_enter(stream);
+    r = stream_enter_running(stream);
     if (r)
         return r;
     r = stream_cover(other, &point);

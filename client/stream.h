@@ -4,6 +4,7 @@
 
 #include "client/session.h"
 
+#include <xpurt/graph.h>
 #include <xpurt/stream.h>
 
 struct external;
@@ -41,6 +42,9 @@ int stream_clamp_priority(int priority);
 /* Take the lock if @p stream can be used. Without XPURT_SUCCESS the lock is not held. */
 xpurt_result stream_enter(xpurt_stream *stream);
 
+/* The same for what cannot be captured: refused while the stream is. */
+xpurt_result stream_enter_running(xpurt_stream *stream);
+
 /* ---- with the lock held ----------------------------------------------------------------------- */
 
 /* A stream of a device that exists. The lock is free meanwhile. */
@@ -61,6 +65,10 @@ uint32_t stream_device(const xpurt_stream *stream);
 /* The command list of an external stream; NULL: it is in the daemon. */
 void *stream_native(const xpurt_stream *stream);
 
+/* The graph that takes the stream's commands; NULL: they are run. */
+xpurt_graph *stream_capture(const xpurt_stream *stream);
+void stream_set_capture(xpurt_stream *stream, xpurt_graph *graph);
+
 /* Send a command of the stream that is neither Record nor StreamDestroy. */
 xpurt_result stream_command(xpurt_stream *stream, const Xpurt__Command *command);
 xpurt_result stream_command_large(xpurt_stream *stream, const Xpurt__Command *command);
@@ -77,6 +85,15 @@ bool stream_point_over(uint64_t point);
 
 /* Make sure that the stream's point covers all that was sent. */
 xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point);
+
+/* The point of the stream's next record; and a graph was launched with @p records of them, and maybe
+ * more behind. */
+uint64_t stream_next_point(const xpurt_stream *stream);
+void stream_launched(xpurt_stream *stream, uint32_t records, bool more);
+
+/* Whether waiting for *point makes sense: an error where it cannot be reached. What is reached becomes
+ * 0. The lock is free meanwhile where its board has to be mapped. */
+xpurt_result stream_wait_check(xpurt_stream *stream, uint64_t *point);
 
 /* Wait for @p point in stream order. */
 xpurt_result stream_wait(xpurt_stream *stream, uint64_t point);

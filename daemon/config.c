@@ -201,6 +201,8 @@ static const char *set_limit(struct config *config, const struct limit_key *key,
         return "expected 1 or more";
     if (key->offset == offsetof(struct limits, module_bytes) && amount > UINT64_C(1) << 30)
         return "expected 0 to 1G";
+    if (key->offset == offsetof(struct limits, graph_commands) && amount > UINT64_C(1) << 20)
+        return "expected 0 to 1M";
 
     *limit_value(&config->limits, key) = amount;
     return NULL;

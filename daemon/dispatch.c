@@ -6,10 +6,12 @@
  * whose pointers are set and whose session has boards.
  */
 #include "daemon/dispatch.h"
+#include "daemon/graph.h"
 #include "daemon/launch.h"
 #include "daemon/log.h"
 #include "daemon/report.h"
 #include "daemon/session.h"
+#include "daemon/transfer.h"
 #include "daemon/watch.h"
 #include "proto/command.h"
 
@@ -21,12 +23,19 @@
 
 /* ---- commands ----------------------------------------------------------------------------------- */
 
-/* The stream a command is for; NULL: none, and the client was told. */
-static struct stream *stream_find(struct session *session, uint32_t index)
+static struct stream *session_stream(struct session *session, uint32_t index)
 {
     struct stream *stream = index < BOARD_TIMELINES ? session->streams[index] : NULL;
 
-    if (stream && !stream->closing)
+    return stream && !stream->closing ? stream : NULL;
+}
+
+/* The stream a command is for; NULL: none, and the client was told. */
+static struct stream *stream_find(struct session *session, uint32_t index)
+{
+    struct stream *stream = session_stream(session, index);
+
+    if (stream)
         return stream;
     session_error(session, 0, 0, XPURT_ERROR_INVALID_HANDLE, "there is no stream %u", index);
     return NULL;
@@ -49,10 +58,12 @@ static struct stream *stream_find_kind(struct session *session, uint32_t index, 
 static bool record_check(struct session *session, struct stream *stream, uint64_t value,
                          uint64_t stamp, struct work *work)
 {
-    if (value != stream->accepted + 1 || value > POINT_VALUE_MAX) {
+    /* A graph counts its own; they get values when it is launched. */
+    uint64_t next = 1 + (stream->capture ? stream->capture->n_records : stream->accepted);
+
+    if (value != next || value > POINT_VALUE_MAX) {
         stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
-                    "record of value %" PRIu64 ", the next one is %" PRIu64, value,
-                    stream->accepted + 1);
+                    "record of value %" PRIu64 ", the next one is %" PRIu64, value, next);
         return false;
     }
     if (stamp) {
@@ -150,155 +161,36 @@ static void on_external_wait(struct session *session, const Xpurt__Command *comm
     stream_submit(stream, &work);
 }
 
-/* Find one end of a copy; the stream fails when it is not the session's own memory. */
-static bool locate(struct session *session, struct stream *stream, const Xpurt__Location *location,
-                   uint64_t size, const char *what, void **ret_bytes,
-                   struct resource **ret_resource)
-{
-    if (size && memory_locate(session, location, size, ret_bytes, ret_resource) == XPURT_SUCCESS)
-        return true;
-    if (!size)
-        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "%s of 0 bytes", what);
-    else
-        stream_fail(stream, XPURT_ERROR_INVALID_ADDRESS,
-                    "%s: %" PRIu64 " bytes at %s%" PRIx64 " are not all in one piece of memory of "
-                    "this process",
-                    what, size, location && location->segment ? "offset 0x" : "0x",
-                    location ? location->offset : 0);
-    return false;
-}
-
 static void on_copy(struct session *session, const Xpurt__Command *command)
 {
-    const Xpurt__Copy *copy = command->copy;
-    struct work work = { .kind = WORK_COPY, .copy.size = copy->size };
-    struct stream *stream = stream_find_kind(session, copy->stream, false);
-    void *from;
+    struct stream *stream = stream_find_kind(session, command->copy->stream, false);
 
-    if (!stream ||
-        !locate(session, stream, copy->to, copy->size, "copy to", &work.copy.to, &work.holds[0]) ||
-        !locate(session, stream, copy->from, copy->size, "copy from", &from, &work.holds[1]))
-        return;
-    if ((uintptr_t)work.copy.to < (uintptr_t)from + copy->size &&
-        (uintptr_t)from < (uintptr_t)work.copy.to + copy->size) {
-        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "copy: the two ranges overlap");
-        return;
-    }
-    work.copy.from = from;
-    resource_ref(work.holds[0]);
-    resource_ref(work.holds[1]);
-    stream_submit(stream, &work);
-}
-
-/* @p alignment: whatever must be a multiple of the pattern's width, or-ed. */
-static bool pattern_fits(struct stream *stream, uint32_t width, uint64_t alignment)
-{
-    if ((width == 1 || width == 2 || width == 4) && alignment % width == 0)
-        return true;
-    stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
-                "fill: a pattern is 1, 2 or 4 bytes wide and aligned, not %u", width);
-    return false;
+    if (stream)
+        copy_submit(session, stream, command->copy);
 }
 
 static void on_fill(struct session *session, const Xpurt__Command *command)
 {
-    const Xpurt__Fill *fill = command->fill;
-    struct work work = {
-        .kind = WORK_FILL,
-        .fill = { .size = fill->size, .pattern = fill->pattern, .width = fill->width },
-    };
-    struct stream *stream = stream_find_kind(session, fill->stream, false);
+    struct stream *stream = stream_find_kind(session, command->fill->stream, false);
 
-    if (!stream ||
-        !locate(session, stream, fill->to, fill->size, "fill", &work.fill.to, &work.holds[0]))
-        return;
-    if (!pattern_fits(stream, fill->width, (uintptr_t)work.fill.to | fill->size))
-        return;
-    resource_ref(work.holds[0]);
-    stream_submit(stream, &work);
-}
-
-/* Bytes from the beginning of the first row to the end of the last one: below 2^64, as no factor has
- * more than 32 bits. 0: there are none, or rows overlap; the stream fails. */
-static uint64_t rows_extent(struct stream *stream, const char *what, uint32_t pitch, uint32_t width,
-                            uint32_t height)
-{
-    if (width && height && pitch >= width)
-        return (uint64_t)(height - 1) * pitch + width;
-    stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT,
-                "%s of %u rows of %u bytes, %u bytes after one another", what, height, width,
-                pitch);
-    return 0;
-}
-
-/* Whether no byte is in both: they are apart, or the rows of one lie in the gaps of the other. */
-static bool rows_disjoint(const Xpurt__CopyRows *copy, uint64_t to, uint64_t to_extent,
-                          uint64_t from, uint64_t from_extent)
-{
-    uint64_t distance = to > from ? to - from : from - to;
-
-    if (to >= from + from_extent || from >= to + to_extent)
-        return true;
-    distance %= copy->to_pitch;
-    return copy->to_pitch == copy->from_pitch && distance >= copy->width &&
-           copy->to_pitch - distance >= copy->width;
+    if (stream)
+        fill_submit(session, stream, command->fill);
 }
 
 static void on_copy_rows(struct session *session, const Xpurt__Command *command)
 {
-    const Xpurt__CopyRows *copy = command->copy_rows;
-    struct work work = {
-        .kind = WORK_COPY_ROWS,
-        .copy_rows = { .to.pitch = copy->to_pitch,
-                       .from.pitch = copy->from_pitch,
-                       .width = copy->width,
-                       .height = copy->height },
-    };
-    struct stream *stream = stream_find_kind(session, copy->stream, false);
-    uint64_t to, from;
+    struct stream *stream = stream_find_kind(session, command->copy_rows->stream, false);
 
-    if (!stream ||
-        !(to = rows_extent(stream, "copy to", copy->to_pitch, copy->width, copy->height)) ||
-        !(from = rows_extent(stream, "copy from", copy->from_pitch, copy->width, copy->height)) ||
-        !locate(session, stream, copy->to, to, "copy to", &work.copy_rows.to.start,
-                &work.holds[0]) ||
-        !locate(session, stream, copy->from, from, "copy from", &work.copy_rows.from.start,
-                &work.holds[1]))
-        return;
-    if (!rows_disjoint(copy, (uintptr_t)work.copy_rows.to.start, to,
-                       (uintptr_t)work.copy_rows.from.start, from)) {
-        stream_fail(stream, XPURT_ERROR_INVALID_ARGUMENT, "copy: the two sets of rows overlap");
-        return;
-    }
-    resource_ref(work.holds[0]);
-    resource_ref(work.holds[1]);
-    stream_submit(stream, &work);
+    if (stream)
+        copy_rows_submit(session, stream, command->copy_rows);
 }
 
 static void on_fill_rows(struct session *session, const Xpurt__Command *command)
 {
-    const Xpurt__FillRows *fill = command->fill_rows;
-    struct work work = {
-        .kind = WORK_FILL_ROWS,
-        .fill_rows = { .to.pitch = fill->pitch,
-                       .pattern = fill->pattern,
-                       .pattern_width = fill->pattern_width,
-                       .width = fill->width,
-                       .height = fill->height },
-    };
-    struct stream *stream = stream_find_kind(session, fill->stream, false);
-    uint64_t extent;
+    struct stream *stream = stream_find_kind(session, command->fill_rows->stream, false);
 
-    if (!stream ||
-        !(extent = rows_extent(stream, "fill", fill->pitch, fill->width, fill->height)) ||
-        !locate(session, stream, fill->to, extent, "fill", &work.fill_rows.to.start,
-                &work.holds[0]))
-        return;
-    if (!pattern_fits(stream, fill->pattern_width,
-                      (uintptr_t)work.fill_rows.to.start | fill->pitch | fill->width))
-        return;
-    resource_ref(work.holds[0]);
-    stream_submit(stream, &work);
+    if (stream)
+        fill_rows_submit(session, stream, command->fill_rows);
 }
 
 static void on_launch(struct session *session, const Xpurt__Command *command)
@@ -344,8 +236,10 @@ static void on_stream_destroy(struct session *session, const Xpurt__Command *com
     struct work work = { .kind = WORK_DESTROY };
     struct stream *stream = stream_find(session, command->stream_destroy->stream);
 
-    if (stream)
-        stream_submit(stream, &work);
+    if (!stream)
+        return;
+    graph_abandon(session, stream);
+    stream_submit(stream, &work);
 }
 
 static bool is_error(uint32_t code)
@@ -443,6 +337,27 @@ static void on_native_close(struct session *session, const Xpurt__Command *comma
     native_close(session, command->native_close);
 }
 
+static void on_graph_begin(struct session *session, const Xpurt__Command *command)
+{
+    struct stream *stream = stream_find_kind(session, command->graph_begin->stream, false);
+
+    if (stream)
+        graph_begin(session, stream, command->graph_begin->graph);
+}
+
+static void on_graph_launch(struct session *session, const Xpurt__Command *command)
+{
+    struct stream *stream = stream_find_kind(session, command->graph_launch->stream, false);
+
+    if (stream)
+        graph_launch(session, stream, command->graph_launch);
+}
+
+static void on_graph_destroy(struct session *session, const Xpurt__Command *command)
+{
+    graph_destroy(session, command->graph_destroy->graph);
+}
+
 static void on_board_close(struct session *session, const Xpurt__Command *command)
 {
     event_board_close(session, command->board_close);
@@ -474,6 +389,9 @@ static const command_handler commands[] = {
     [XPURT__COMMAND__BODY_MODULE_UNLOAD] = on_module_unload,
     [XPURT__COMMAND__BODY_MEMORY_RECORD] = on_memory_record,
     [XPURT__COMMAND__BODY_MEMORY_LIMIT] = on_memory_limit,
+    [XPURT__COMMAND__BODY_GRAPH_BEGIN] = on_graph_begin,
+    [XPURT__COMMAND__BODY_GRAPH_LAUNCH] = on_graph_launch,
+    [XPURT__COMMAND__BODY_GRAPH_DESTROY] = on_graph_destroy,
 };
 
 static void run_command(struct session *session, const Xpurt__Command *command)
@@ -671,6 +589,22 @@ static void on_kernel_suggest(struct session *session, const Xpurt__ToDaemon *me
     kernel_suggest(session, message->serial, message->kernel_suggest);
 }
 
+static void on_graph_end(struct session *session, const Xpurt__ToDaemon *message)
+{
+    struct stream *stream = session_stream(session, message->graph_end->stream);
+
+    if (stream)
+        graph_end(session, stream, message->serial);
+    else
+        session_error(session, message->serial, 0, XPURT_ERROR_INVALID_HANDLE,
+                      "there is no stream %u", message->graph_end->stream);
+}
+
+static void on_graph_replace(struct session *session, const Xpurt__ToDaemon *message)
+{
+    graph_replace(session, message->serial, message->graph_replace);
+}
+
 #define COUNTERS_MAX 64
 
 struct counter_list {
@@ -769,6 +703,8 @@ static const struct request requests[] = {
     [XPURT__TO_DAEMON__REQUEST_MEMORY_STATS] =  { on_memory_stats,  SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_MEMORY_SNAPSHOT] = { on_memory_snapshot, SESSION_READY, 0 },
     [XPURT__TO_DAEMON__REQUEST_MEMORY_TRIM] =   { on_memory_trim,   SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_GRAPH_END] =     { on_graph_end,     SESSION_READY, 0 },
+    [XPURT__TO_DAEMON__REQUEST_GRAPH_REPLACE] = { on_graph_replace, SESSION_READY, 0 },
 };
 /* clang-format on */
 
@@ -806,6 +742,7 @@ static void run_request(struct session *session, const Xpurt__ToDaemon *message,
 struct decoded {
     struct command command;
     Xpurt__Command *other;              /* of kind COMMAND_OTHER */
+    size_t end;                         /* in the frame */
 };
 
 #define COMMAND_SIZE_MIN 2              /* a tag and a length */
@@ -838,7 +775,7 @@ static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t 
         }
         *budget -= command->kind == COMMAND_OTHER ? COST_OTHER : COST_SIMPLE;
         used += taken;
-        n++;
+        decoded[n++].end = used;
     }
     *ret_commands = decoded;
     *ret_n = n;
@@ -875,6 +812,19 @@ static void run_rest(struct session *session, const Xpurt__ToDaemon *message, st
     }
 }
 
+/* Run them, fewer where some were many in one; returns how many bytes of the frame are done. */
+static size_t run_first(struct session *session, const struct decoded *first, size_t n)
+{
+    size_t i, done = 0;
+
+    for (i = 0; i < n && session->spent < GRAPH_LAUNCH_MAX; i++) {
+        run_decoded(session, &first[i]);
+        done = first[i].end;
+    }
+    session->runtime->counters.commands += i;
+    return done;
+}
+
 static bool has_request(const Xpurt__ToDaemon *message)
 {
     return message && message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
@@ -885,7 +835,7 @@ size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_
 {
     Xpurt__ToDaemon *message = NULL;
     struct decoded *first;
-    size_t n_first, used;
+    size_t n_first, used, done;
     bool whole, good;
 
     arena_reset(arena);
@@ -911,12 +861,15 @@ size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_
     }
 
     reaper_observe(session->runtime->reaper);
+    session->spent = 0;
+    done = run_first(session, first, n_first);
+    if (done < used)
+        whole = false;
+    done = whole ? size : done;
     session->runtime->counters.frames += whole;
-    session->runtime->counters.commands += n_first;
-    for (size_t i = 0; i < n_first; i++)
-        run_decoded(session, &first[i]);
-    session->position += whole ? size : used;
-    if (message)
+    session->position += done;
+    if (whole && message)
         run_rest(session, message, fds, budget);
-    return used < size && !whole ? used : size;
+    *budget -= (int)session->spent;
+    return done;
 }

@@ -9,9 +9,11 @@
  */
 #include "daemon/launch.h"
 #include "daemon/session.h"
+#include "daemon/transfer.h"
 
 #include <xpurt/module.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,16 +100,18 @@ static uint32_t kind_of(const Xpurt__Argument *argument)
 static struct launch *launch_new(const struct kernel *kernel)
 {
     struct launch *launch;
-    size_t bytes = 0;
     unsigned n = kernel->n_parameters;
+    size_t size =
+        sizeof(*launch) + (n + 1) * sizeof(struct resource *) + n * sizeof(struct gpu_argument);
 
     for (unsigned i = 0; i < n; i++)
-        bytes += kernel->parameters[i].size;
-    launch = malloc(sizeof(*launch) + (n + 1) * sizeof(struct resource *) +
-                    n * sizeof(struct gpu_argument) + bytes);
+        size += kernel->parameters[i].size;
+    launch = malloc(size);
     if (!launch)
         return NULL;
     launch->kernel = kernel->gpu;
+    launch->parameters = kernel->parameters;
+    launch->size = size;
     launch->n_holds = launch->n_arguments = 0;
     launch->holds = (struct resource **)(launch + 1);
     launch->arguments = (struct gpu_argument *)(launch->holds + n + 1);
@@ -249,4 +253,47 @@ void launch_submit(struct session *session, struct stream *stream, const Xpurt__
         stream_submit(stream, &work);
     else
         launch_free(work.launch);
+}
+
+/* ---- in graphs ---------------------------------------------------------------------------------- */
+
+struct launch *launch_clone(const struct launch *launch)
+{
+    struct launch *clone = malloc(launch->size);
+    ptrdiff_t distance = (char *)clone - (const char *)launch;
+
+    if (!clone)
+        return NULL;
+    memcpy(clone, launch, launch->size);
+    clone->holds = (struct resource **)((char *)launch->holds + distance);
+    clone->arguments = (struct gpu_argument *)((char *)launch->arguments + distance);
+    for (unsigned i = 0; i < clone->n_arguments; i++)
+        if (clone->arguments[i].value)
+            clone->arguments[i].value = (const char *)launch->arguments[i].value + distance;
+    for (unsigned i = 0; i < clone->n_holds; i++)
+        resource_ref(clone->holds[i]);
+    return clone;
+}
+
+int launch_move(struct launch *launch, const struct move *move)
+{
+    struct resource **hold = &launch->holds[1]; /* behind the module: one for each address */
+    int moved = 0;
+
+    for (unsigned i = 0; i < launch->n_arguments; i++) {
+        uintptr_t address;
+
+        if (launch->parameters[i].kind != XPURT_ARG_POINTER)
+            continue;
+        memcpy(&address, launch->arguments[i].value, sizeof(address));
+        if (!address)
+            continue;
+        if (move_use(move, &address, 1, hold++) == 0)
+            continue;
+        if (!move->on_device)
+            return -EINVAL;
+        memcpy((void *)(uintptr_t)launch->arguments[i].value, &address, sizeof(address));
+        moved++;
+    }
+    return moved;
 }

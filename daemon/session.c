@@ -175,6 +175,7 @@ void session_end(struct session *session)
     watch_end(session);
     event_end(session);
     session->user->n_sessions--;
+    graphs_end(session);
     memory_end(session);
     module_end(session);
     runtime_settle(runtime);

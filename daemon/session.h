@@ -5,6 +5,7 @@
 #include "daemon/broker.h"
 #include "daemon/connection.h"
 #include "daemon/event.h"
+#include "daemon/graph.h"
 #include "daemon/magazine.h"
 #include "daemon/memory.h"
 #include "daemon/module.h"
@@ -51,6 +52,8 @@ struct session {
     uint32_t last_segment;
     struct module_lease *modules;       /* hash by id */
     uint32_t last_module;
+    struct graph *graphs;               /* hash by id */
+    unsigned spent;                     /* what commands cost that cost more than others */
     struct frame_fds *fds;              /* borrowed: that came with the request at hand */
     struct exported *exported;          /* own events others may open: hash by cell */
     uint32_t *reclaimed;                /* cells whose last opener is gone */

@@ -10,6 +10,7 @@
  *   - a failed stream runs nothing more, but what is on the GPU drains.
  */
 #include "daemon/stream.h"
+#include "daemon/graph.h"
 #include "daemon/launch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
@@ -364,8 +365,9 @@ static xpurt_result run_copy(struct stream *stream, struct work *work)
     return result;
 }
 
-static xpurt_result run_launch(struct stream *stream, struct launch *launch)
+static xpurt_result run_launch(struct stream *stream, struct work *work)
 {
+    struct launch *launch = work->launch;
     xpurt_result result;
 
     if (!holds_reserve(stream, launch->n_holds))
@@ -376,7 +378,9 @@ static xpurt_result run_launch(struct stream *stream, struct launch *launch)
         return result;
 
     stream->work = true;
-    while (launch->n_holds)
+    hold(stream, work->holds[0]);
+    work->holds[0] = NULL;
+    while (launch->n_holds && !work->captured)
         hold(stream, launch->holds[--launch->n_holds]);
     return XPURT_SUCCESS;
 }
@@ -613,7 +617,7 @@ static bool run(struct stream *stream, struct work *work)
         result = run_copy(stream, work);
         break;
     case WORK_LAUNCH:
-        result = run_launch(stream, work->launch);
+        result = run_launch(stream, work);
         break;
     case WORK_RECORD:
         result = stream->external ? external_record(stream, work) : run_record(stream, work);
@@ -641,7 +645,7 @@ void work_drop(struct work *work)
     resource_unref(work->holds[0]);
     resource_unref(work->holds[1]);
     work->holds[0] = work->holds[1] = NULL;
-    if (work->kind == WORK_LAUNCH)
+    if (work->kind == WORK_LAUNCH && !work->captured)
         launch_free(work->launch);
 }
 
@@ -703,6 +707,10 @@ void stream_submit(struct stream *stream, const struct work *submitted)
 {
     struct work work = *submitted;
 
+    if (stream->capture && work.kind != WORK_HOLD && work.kind != WORK_DESTROY) {
+        graph_take(stream->capture, &work);
+        return;
+    }
     touch(stream);
     if (work.kind == WORK_RECORD) {
         struct board *board = stream->session->board;

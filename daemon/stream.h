@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct graph;
 struct launch;
 struct runtime;
 struct session;
@@ -39,9 +40,11 @@ enum work_kind {
     WORK_DESTROY,
 };
 
-/* A checked command. It owns a reference to each resource in `holds`, and the launch. */
+/* A checked command. It owns a reference to each resource in `holds`, and the launch, unless it was
+ * captured: then that is the graph's, which holds[0] is. */
 struct work {
     enum work_kind kind;
+    bool captured;
     struct work *next;
     struct resource *holds[2];
     union {
@@ -120,16 +123,17 @@ struct stream {
     uint32_t slot;                      /* of the session's boards */
     uint32_t index;
     uint32_t device;
-    uint64_t accepted;  /* value of the last Record received */
-    uint64_t submitted; /* value of the last one that is on the GPU or done */
-    bool external;      /* runs in the client's context: it puts on what we are told */
-    unsigned waits;     /* external: since the last record; each holds a slot */
-    bool work;          /* commands on the GPU behind the last marker */
-    struct cause cause; /* a wait on the GPU behind the last marker */
-    bool wake;          /* published since the last wake */
-    bool failed;        /* later commands are dropped */
-    bool closing;       /* the client has destroyed it: no more commands */
-    bool destroyed;     /* it got there: free it when it is drained */
+    uint64_t accepted;     /* value of the last Record received */
+    uint64_t submitted;    /* value of the last one that is on the GPU or done */
+    bool external;         /* runs in the client's context: it puts on what we are told */
+    unsigned waits;        /* external: since the last record; each holds a slot */
+    bool work;             /* commands on the GPU behind the last marker */
+    struct cause cause;    /* a wait on the GPU behind the last marker */
+    struct graph *capture; /* borrowed: takes commands instead of running them */
+    bool wake;             /* published since the last wake */
+    bool failed;           /* later commands are dropped */
+    bool closing;          /* the client has destroyed it: no more commands */
+    bool destroyed;        /* it got there: free it when it is drained */
 
     struct work *queue, **queue_tail;   /* commands that cannot go to the GPU yet */
     enum blocked blocked;

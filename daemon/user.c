@@ -35,6 +35,7 @@ static const struct {
     [CHARGE_RING_BYTES] = { "ring-bytes", offsetof(struct limits, user_ring_bytes) },
     [CHARGE_MODULES] = { "modules", offsetof(struct limits, user_modules) },
     [CHARGE_MODULE_MEMORY] = { "module-memory", offsetof(struct limits, user_module_memory) },
+    [CHARGE_GRAPH_COMMANDS] = { "graph-commands", offsetof(struct limits, user_graph_commands) },
 };
 
 const char *charge_name(enum charge charge)

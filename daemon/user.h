@@ -33,6 +33,7 @@ enum charge {
     CHARGE_RING_BYTES,
     CHARGE_MODULES,
     CHARGE_MODULE_MEMORY,               /* bytes of SPIR-V and native code */
+    CHARGE_GRAPH_COMMANDS,
     CHARGE_COUNT,
 };
 

@@ -121,7 +121,7 @@ XPURT_API xpurt_result xpurt_stream_get_native_handle(xpurt_stream *stream, void
 /**
  * Whether commands are captured into a graph instead of being done.
  * @param stream         null: the calling thread's current one
- * @param ret_capturing  0: xpurt does not capture
+ * @param ret_capturing  1 between xpurt_graph_begin() and xpurt_graph_end(), else 0
  * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_ARGUMENT
  * @note thread-safe; never connects and makes nothing. Like cudaStreamIsCapturing.
  */

@@ -19,6 +19,7 @@
 #include <xpurt/device.h>
 #include <xpurt/event.h>
 #include <xpurt/generator.h>
+#include <xpurt/graph.h>
 #include <xpurt/guard.h>
 #include <xpurt/memory.h>
 #include <xpurt/module.h>

@@ -26,7 +26,8 @@ unsigned char cast_out[ARGUMENTS_MAX][OUT_SIZE];
 static struct {
     /* Right. */
     xpurt_event *event;
-    xpurt_stream *stream, *list[BYTES];
+    xpurt_stream *stream, *captured, *list[BYTES];
+    xpurt_graph *graph;
     xpurt_generator *generator;
     xpurt_event_handle event_handle;
     xpurt_mem_handle mem_handle;
@@ -42,6 +43,7 @@ static struct {
     /* Not any more. */
     xpurt_event *freed_event, *stale_event;
     xpurt_stream *freed_stream, *stale_stream, *bad_list[BYTES];
+    xpurt_graph *freed_graph, *stale_graph;
     xpurt_generator *freed_generator;
     xpurt_module *freed_module, *stale_module;
     xpurt_kernel *freed_kernel, *stale_kernel;
@@ -61,6 +63,12 @@ static void objects_make(xpurt_event **ret_event, xpurt_stream **ret_stream)
     test_ok(xpurt_stream_create(ret_stream));
     test_ok(xpurt_event_record(*ret_event, *ret_stream));
     test_ok(xpurt_stream_synchronize(*ret_stream));
+}
+
+static void graph_make(xpurt_stream *stream, xpurt_graph **ret_graph)
+{
+    test_ok(xpurt_graph_begin(stream));
+    test_ok(xpurt_graph_end(stream, ret_graph));
 }
 
 /* Null where kernels cannot be built or run. */
@@ -98,6 +106,8 @@ static void objects_free(void)
     test_ok(xpurt_malloc((void **)&cast.freed_memory, 1 << 22));
     test_ok(xpurt_host_malloc((void **)&cast.freed_pinned, 1 << 22));
     module_make(&cast.freed_module, &cast.freed_kernel);
+    graph_make(cast.freed_stream, &cast.freed_graph);
+    test_ok(xpurt_graph_destroy(cast.freed_graph));
     test_ok(xpurt_module_unload(cast.freed_module));
     test_ok(xpurt_event_destroy(cast.freed_event));
     test_ok(xpurt_stream_destroy(cast.freed_stream));
@@ -133,6 +143,9 @@ void cast_end(void)
 {
     (void)xpurt_module_unload(cast.module); /* a call may have done it */
     (void)xpurt_module_unload(cast.stale_module);
+    (void)xpurt_graph_destroy(cast.graph);
+    (void)xpurt_graph_destroy(cast.stale_graph);
+    cast.graph = cast.stale_graph = NULL;
     cast.module = cast.stale_module = NULL;
 }
 
@@ -142,6 +155,7 @@ void cast_make(const struct foreign *foreign)
     cast_end();
     objects_make(&cast.stale_event, &cast.stale_stream);
     module_make(&cast.stale_module, &cast.stale_kernel);
+    graph_make(cast.stale_stream, &cast.stale_graph);
     test_ok(xpurt_reset());
     cast.foreign = *foreign;
     objects_make(&cast.event, &cast.stream);
@@ -152,6 +166,9 @@ void cast_make(const struct foreign *foreign)
     test_ok(xpurt_malloc((void **)&cast.memory, MEMORY));
     test_ok(xpurt_host_malloc((void **)&cast.pinned, 4096));
     module_make(&cast.module, &cast.kernel);
+    test_ok(xpurt_stream_create(&cast.captured));
+    graph_make(cast.captured, &cast.graph);
+    test_ok(xpurt_graph_begin(cast.captured));
     handles_make();
     objects_free();
     for (unsigned i = 0; i < BYTES; i++) {
@@ -182,6 +199,8 @@ uintptr_t cast_right(char kind, int i)
     case 'e': case 'x':                     return (uintptr_t)cast.event;
     case 'v': case 'w':                     return (uintptr_t)&cast.holder;
     case 's': case 'S': case 'y':           return (uintptr_t)cast.stream;
+    case 'T':                               return (uintptr_t)cast.captured;
+    case 'Q': case 'X':                     return (uintptr_t)cast.graph;
     case 'l':                               return (uintptr_t)cast.list;
     case 'g': case 'G':                     return (uintptr_t)cast.generator;
     case 'o': case 'O':                     return (uintptr_t)cast_out[i];
@@ -278,6 +297,14 @@ static void wrong_stream(char kind, struct wrongs *wrongs)
         ADD(cast.stale_stream, "a stream of before a reset");
 }
 
+static void wrong_graph(char kind, struct wrongs *wrongs)
+{
+    add_around(wrongs, cast.graph);
+    ADD(cast.freed_graph, "a destroyed graph");
+    if (kind == 'Q')
+        ADD(cast.stale_graph, "a graph of before a reset");
+}
+
 static void wrong_generator(struct wrongs *wrongs)
 {
     add_around(wrongs, cast.generator);
@@ -371,24 +398,26 @@ static void wrong_number(char kind, struct wrongs *wrongs)
 void cast_wrong(char kind, struct wrongs *wrongs)
 {
     wrongs->count = 0;
-    if (is(kind, "evslgohimtuabjIKBNUR"))
+    if (is(kind, "evsTlgohimtuabjIKBNURQ"))
         ADD(NULL, "null");
-    if (is(kind, "exsSygGMHCaAbIJK"))
+    if (is(kind, "exsSyTgGMHCaAbIJKQX"))
         add_strange_pointers(wrongs);
-    if (is(kind, "exsSygGMHCbIJK"))
+    if (is(kind, "exsSyTgGMHCbIJKQX"))
         ADD(cast.memory + 64, "a pointer into device memory");
-    if (is(kind, "exsSygGMCaIJK"))
+    if (is(kind, "exsSyTgGMCaIJKQX"))
         ADD(cast.pinned + 64, "a pointer into pinned memory");
-    if (is(kind, "sSygGMHCabIJK"))
+    if (is(kind, "sSyTgGMHCabIJKQX"))
         ADD(cast.event, "an event");
-    if (is(kind, "exgGMHCabIJK"))
+    if (is(kind, "exgGMHCabIJKQX"))
         ADD(cast.stream, "a stream");
-    if (is(kind, "exsSyMHCabIJK"))
+    if (is(kind, "exsSyTMHCabIJKQX"))
         ADD(cast.generator, "a generator");
     if (is(kind, "exvw"))
         wrong_event(kind, wrongs);
-    if (is(kind, "sSyl"))
+    if (is(kind, "sSyTl"))
         wrong_stream(kind, wrongs);
+    if (is(kind, "QX"))
+        wrong_graph(kind, wrongs);
     if (is(kind, "gG"))
         wrong_generator(wrongs);
     if (is(kind, "IJK"))
@@ -414,8 +443,10 @@ const char *cast_word(char kind, uintptr_t wrong)
 
     if (is(kind, "exvw"))
         return "event";
-    if (is(kind, "sSylk"))
+    if (is(kind, "sSyTlk"))
         return "stream";
+    if (is(kind, "QX"))
+        return "graph";
     if (is(kind, "gG"))
         return "generator";
     if (is(kind, "IJ"))

@@ -186,7 +186,7 @@ static void be_forked(int channel, void *data)
     for (size_t f = 0; f < N_FUNCTIONS; f++) {
         const struct function *function = &functions[f];
         uintptr_t arguments[ARGUMENTS_MAX] = { 0 };
-        const char *at = function->name ? strpbrk(function->kinds, "sSl") : NULL;
+        const char *at = function->name ? strpbrk(function->kinds, "sSTl") : NULL;
 
         if (!at || !function->tells)
             continue;

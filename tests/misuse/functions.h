@@ -15,6 +15,9 @@
  *   s        a stream                         what no live stream is        wrong
  *   S        a stream                         what no live stream is        the current one
  *   y        a stream to be destroyed         the same, but old ones        nothing is done
+ *   T        a stream that is captured        what no live stream is        wrong
+ *   Q        a graph                          what no live graph is         wrong
+ *   X        a graph to be destroyed          the same, but old ones        nothing is done
  *   l        a list of streams                null, one with a wrong one
  *   I        a module                         what no live module is        wrong
  *   J        a module to be unloaded          the same, but old ones        nothing is done
@@ -109,6 +112,13 @@
     RESULT(xpurt_stream_record_event,            "sw",   P(0), P(1)) \
     RESULT(xpurt_stream_wait_generation,         "sen",  P(0), P(1), N(2)) \
     RESULT(xpurt_launch_host_func,               "sjp",  P(0), (xpurt_host_func)N(1), P(2)) \
+    /* graph.h */ \
+    RESULT(xpurt_graph_begin,                    "s",    P(0)) \
+    RESULT(xpurt_graph_end,                      "To",   P(0), P(1)) \
+    RESULT(xpurt_graph_launch,                   "Qs",   P(0), P(1)) \
+    RESULT(xpurt_graph_replace,                  "QptzO", P(0), P(1), P(2), N(3), P(4)) \
+    RESULT(xpurt_graph_get_size,                 "Qo",   P(0), P(1)) \
+    RESULT(xpurt_graph_destroy,                  "X",    P(0)) \
     /* event.h */ \
     RESULT(xpurt_event_create,                   "fo",   N(0), P(1)) \
     RESULT(xpurt_event_destroy,                  "x",    P(0)) \

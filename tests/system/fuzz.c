@@ -180,6 +180,11 @@ static uint32_t wild_external(struct attacker *attacker)
     return chance(attacker, 20) ? wild_stream(attacker) : 4 + below(attacker, 2);
 }
 
+static uint32_t wild_graph(struct attacker *attacker)
+{
+    return chance(attacker, 20) ? (uint32_t)wild(attacker) : below(attacker, 5);
+}
+
 static Xpurt__Location *wild_location(struct attacker *attacker, unsigned which)
 {
     Xpurt__Location *location = &attacker->locations[which];
@@ -233,8 +238,12 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
     Xpurt__NativeSignal native_signal = XPURT__NATIVE_SIGNAL__INIT;
     Xpurt__NativeRelease native_release = XPURT__NATIVE_RELEASE__INIT;
     Xpurt__NativeClose native_close = XPURT__NATIVE_CLOSE__INIT;
+    Xpurt__GraphBegin graph_begin = XPURT__GRAPH_BEGIN__INIT;
+    Xpurt__GraphLaunch graph_launch = XPURT__GRAPH_LAUNCH__INIT;
+    Xpurt__GraphDestroy graph_destroy = XPURT__GRAPH_DESTROY__INIT;
+    uint64_t points[4];
 
-    switch (below(attacker, attacker->calm ? 46 : 30)) {
+    switch (below(attacker, attacker->calm ? 50 : 34)) {
     default:
         record.stream = stream;
         record.value = wild_value(attacker, stream);
@@ -401,6 +410,31 @@ static size_t command_make(struct attacker *attacker, uint8_t *out)
         command.body_case = XPURT__COMMAND__BODY_NATIVE_CLOSE;
         command.native_close = &native_close;
         break;
+    case 30:
+        graph_begin.stream = stream;
+        graph_begin.graph = wild_graph(attacker);
+        command.body_case = XPURT__COMMAND__BODY_GRAPH_BEGIN;
+        command.graph_begin = &graph_begin;
+        break;
+    case 31:
+    case 32:
+        graph_launch.stream = stream;
+        graph_launch.graph = wild_graph(attacker);
+        graph_launch.first = chance(attacker, 4) ? (uint32_t)wild(attacker) : 0;
+        graph_launch.count = chance(attacker, 10) ? (uint32_t)wild(attacker) : below(attacker, 6);
+        graph_launch.value = wild_value(attacker, stream);
+        graph_launch.n_points = below(attacker, 4);
+        graph_launch.points = points;
+        for (unsigned i = 0; i < 4; i++)
+            points[i] = wild_point(attacker);
+        command.body_case = XPURT__COMMAND__BODY_GRAPH_LAUNCH;
+        command.graph_launch = &graph_launch;
+        break;
+    case 33:
+        graph_destroy.graph = wild_graph(attacker);
+        command.body_case = XPURT__COMMAND__BODY_GRAPH_DESTROY;
+        command.graph_destroy = &graph_destroy;
+        break;
     }
     return command_add(out, &command);
 }
@@ -430,6 +464,8 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     Xpurt__NativeOpen native_open = XPURT__NATIVE_OPEN__INIT;
     Xpurt__NativePoolOpen pool_open = XPURT__NATIVE_POOL_OPEN__INIT;
     Xpurt__MemoryNative memory_native = XPURT__MEMORY_NATIVE__INIT;
+    Xpurt__GraphEnd graph_end = XPURT__GRAPH_END__INIT;
+    Xpurt__GraphReplace graph_replace = XPURT__GRAPH_REPLACE__INIT;
     struct handle handle;
 
     request.serial = chance(attacker, 50) ? (uint32_t)wild(attacker) : ++attacker->raw.serial;
@@ -439,7 +475,7 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
     if (!below(attacker, 20))
         ((uint8_t *)&handle)[below(attacker, sizeof(handle))] ^= 1;
 
-    switch (chance(attacker, 40) ? 19 : below(attacker, 19)) {
+    switch (chance(attacker, 40) ? 23 : below(attacker, 23)) {
     case 0:
         alloc.device = below(attacker, 2);
         alloc.size = below(attacker, 3) ? wild_size(attacker) : (1 + below(attacker, 80)) << 20;
@@ -546,6 +582,21 @@ static size_t request_pack(struct attacker *attacker, uint8_t *out)
         request.memory_native = &memory_native;
         break;
     case 19:
+    case 20:
+        graph_end.stream = wild_stream(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_GRAPH_END;
+        request.graph_end = &graph_end;
+        break;
+    case 21:
+    case 22:
+        graph_replace.graph = wild_graph(attacker);
+        graph_replace.from = chance(attacker, 20) ? NULL : wild_location(attacker, 0);
+        graph_replace.to = chance(attacker, 20) ? NULL : wild_location(attacker, 1);
+        graph_replace.size = wild_size(attacker);
+        request.request_case = XPURT__TO_DAEMON__REQUEST_GRAPH_REPLACE;
+        request.graph_replace = &graph_replace;
+        break;
+    case 23:
         hello.major = FRAME_MAJOR;
         request.request_case = XPURT__TO_DAEMON__REQUEST_HELLO;
         request.hello = &hello;

@@ -550,6 +550,53 @@ Test(kernels, a_batch_of_launches)
 }
 
 /* What a launch was given lives until it is done, whatever becomes of it meanwhile. */
+/* Kernels that are captured, run again, and given other memory; the module is unloaded before. */
+Test(kernels, graphs_of_launches)
+{
+    xpurt_module *module = module_new();
+    xpurt_kernel *kernel = kernel_of(module, "saxpy"), *increment = kernel_of(module, "increment");
+    float x[COUNT], y[COUNT], a = 2;
+    unsigned char *memory = device_new(4 * sizeof(x)), *other = memory + 2 * sizeof(x);
+    unsigned *counts = device_new(64 * sizeof(*counts)), *pinned;
+    const xpurt_arg args[] = { xpurt_arg_bytes(&a, sizeof(a)), xpurt_arg_pointer(memory),
+                               xpurt_arg_pointer(memory + sizeof(x)) };
+    const xpurt_arg count = xpurt_arg_pointer(counts);
+    xpurt_graph *graph;
+    size_t uses = 0;
+
+    for (unsigned i = 0; i < COUNT; i++)
+        x[i] = y[i] = (float)i;
+    test_ok(xpurt_host_malloc((void **)&pinned, 64 * sizeof(*pinned)));
+    for (unsigned i = 0; i < 2; i++) {
+        test_ok(xpurt_memcpy_async(memory + 2 * i * sizeof(x), x, sizeof(x), stream));
+        test_ok(xpurt_memcpy_async(memory + (2 * i + 1) * sizeof(x), y, sizeof(y), stream));
+    }
+    test_ok(xpurt_memset_async(counts, 0, 64 * sizeof(*counts), stream));
+
+    test_ok(xpurt_graph_begin(stream));
+    launch(kernel, COUNT / 64, 64, args, 3);
+    for (unsigned i = 0; i < 62; i++)
+        launch(increment, 1, 64, &count, 1);
+    test_ok(xpurt_memcpy_async(pinned, counts, 64 * sizeof(*counts), stream));
+    test_ok(xpurt_graph_end(stream, &graph));
+    test_ok(xpurt_module_unload(module));
+    a = -1;                             /* was copied */
+    test_ok(xpurt_graph_launch(graph, stream));
+    test_ok(xpurt_graph_launch(graph, stream));
+    test_ok(xpurt_graph_replace(graph, memory, other, 2 * sizeof(x), &uses));
+    cr_assert_eq(uses, 2);
+    test_expect(XPURT_ERROR_INVALID_ARGUMENT, /* kernels take device memory only */
+                xpurt_graph_replace(graph, counts, pinned, 64 * sizeof(*counts), &uses));
+    test_ok(xpurt_graph_launch(graph, stream));
+    test_ok(xpurt_memcpy_async(x, memory + sizeof(x), sizeof(x), stream));
+    test_ok(xpurt_memcpy_async(y, other + sizeof(x), sizeof(y), stream));
+    for (unsigned i = 0; i < COUNT; i++)
+        cr_assert(x[i] == 5 * (float)i && y[i] == 3 * (float)i, "%u: %g, %g", i, (double)x[i],
+                  (double)y[i]);
+    cr_assert(pinned[0] == 3 * 62 && pinned[63] == 3 * 62, "%u", pinned[0]);
+    test_ok(xpurt_graph_destroy(graph));
+}
+
 Test(kernels, memory_and_module_are_held, .init = spirv_read)
 {
     uint32_t *memory, *pinned;
