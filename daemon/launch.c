@@ -18,11 +18,52 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- memory for launches: without asking for any where one has just ended ----------------------- */
+
+#define SMALL 512u                      /* bytes: some ten arguments */
+#define SPARE_MAX 256u                  /* small ones kept: those of a turn */
+
+/* @p size bytes that say so, and no more yet; NULL: no memory. */
+static struct launch *launch_alloc(struct runtime *runtime, size_t size)
+{
+    struct launch *launch = runtime->spare_launches;
+
+    if (launch && size <= SMALL) {
+        runtime->spare_launches = launch->next;
+        runtime->n_spare_launches--;
+    } else {
+        launch = malloc(size < SMALL ? SMALL : size);
+    }
+    if (!launch)
+        return NULL;
+    launch->size = size;
+    launch->runtime = runtime;
+    return launch;
+}
+
 void launch_free(struct launch *launch)
 {
+    struct runtime *runtime = launch->runtime;
+
     while (launch->n_holds)
         resource_unref(launch->holds[--launch->n_holds]);
-    free(launch);
+    if (launch->size > SMALL || runtime->n_spare_launches == SPARE_MAX) {
+        free(launch);
+        return;
+    }
+    launch->next = runtime->spare_launches;
+    runtime->spare_launches = launch;
+    runtime->n_spare_launches++;
+}
+
+void launches_end(struct runtime *runtime)
+{
+    struct launch *launch;
+
+    while ((launch = runtime->spare_launches)) {
+        runtime->spare_launches = launch->next;
+        free(launch);
+    }
 }
 
 /* ---- sizes -------------------------------------------------------------------------------------- */
@@ -97,7 +138,7 @@ static uint32_t kind_of(const Xpurt__Argument *argument)
 }
 
 /* A place for each argument's value, in order; NULL: no memory. */
-static struct launch *launch_new(const struct kernel *kernel)
+static struct launch *launch_new(struct runtime *runtime, const struct kernel *kernel)
 {
     struct launch *launch;
     unsigned n = kernel->n_parameters;
@@ -106,12 +147,11 @@ static struct launch *launch_new(const struct kernel *kernel)
 
     for (unsigned i = 0; i < n; i++)
         size += kernel->parameters[i].size;
-    launch = malloc(size);
+    launch = launch_alloc(runtime, size);
     if (!launch)
         return NULL;
     launch->kernel = kernel->gpu;
     launch->parameters = kernel->parameters;
-    launch->size = size;
     launch->n_holds = launch->n_arguments = 0;
     launch->holds = (struct resource **)(launch + 1);
     launch->arguments = (struct gpu_argument *)(launch->holds + n + 1);
@@ -242,7 +282,7 @@ void launch_submit(struct session *session, struct stream *stream, const Xpurt__
 
     if (stream->failed || !(kernel = kernel_find(session, stream, message, &module)))
         return;
-    work.launch = launch_new(kernel);
+    work.launch = launch_new(session->runtime, kernel);
     if (!work.launch) {
         stream_fail(stream, XPURT_ERROR_OUT_OF_HOST_MEMORY, "the daemon is out of memory");
         return;
@@ -259,12 +299,12 @@ void launch_submit(struct session *session, struct stream *stream, const Xpurt__
 
 struct launch *launch_clone(const struct launch *launch)
 {
-    struct launch *clone = malloc(launch->size);
+    struct launch *clone = launch_alloc(launch->runtime, launch->size);
     ptrdiff_t distance = (char *)clone - (const char *)launch;
 
     if (!clone)
         return NULL;
-    memcpy(clone, launch, launch->size);
+    memcpy(clone, launch, launch->size); /* the runtime too, which is the same */
     clone->holds = (struct resource **)((char *)launch->holds + distance);
     clone->arguments = (struct gpu_argument *)((char *)launch->arguments + distance);
     for (unsigned i = 0; i < clone->n_arguments; i++)

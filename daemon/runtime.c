@@ -5,6 +5,7 @@
  * or notice, each published timeline was woken once, and a marker covers all work on the GPU.
  */
 #include "daemon/runtime.h"
+#include "daemon/launch.h"
 #include "daemon/native.h"
 #include "daemon/stream.h"
 
@@ -38,6 +39,8 @@ int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *
 void runtime_deinit(struct runtime *runtime)
 {
     assert(!runtime->users && !runtime->waiters);
+    launches_end(runtime);
+    works_end(runtime);
     broker_deinit(&runtime->broker);
     reaper_free(runtime->reaper);
 }

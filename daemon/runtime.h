@@ -9,7 +9,9 @@
 #include "daemon/reaper.h"
 #include "daemon/user.h"
 
+struct launch;
 struct stream;
+struct work;
 
 struct counters {
     uint64_t sessions;                  /* alive */
@@ -41,6 +43,10 @@ struct runtime {
     uint64_t evictions;                 /* of segments that do, so far */
     struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
     struct stream *resumed;             /* what they were blocked on is over: run on */
+    struct launch *spare_launches;      /* memory for some to come, see launch.c */
+    unsigned n_spare_launches;
+    struct work *spare_works;           /* likewise for queued commands, see stream.c */
+    unsigned n_spare_works;
     struct counters counters;
 };
 

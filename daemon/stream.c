@@ -23,6 +23,8 @@
 #include <string.h>
 #include <utlist.h>
 
+#define SPARE_WORKS_MAX 1024u           /* 100 KiB */
+
 /* ---- what unfinished commands hold --------------------------------------------------------------- */
 
 static bool holds_grow(struct stream *stream, uint64_t needed)
@@ -659,6 +661,40 @@ static void drop(struct stream *stream, struct work *work)
     work_drop(work);
 }
 
+/* A place in a queue; taken from those that were given back, so that streams which keep waiting for
+ * each other cost no memory. */
+static struct work *work_new(struct runtime *runtime)
+{
+    struct work *work = runtime->spare_works;
+
+    if (!work)
+        return malloc(sizeof(*work));
+    runtime->spare_works = work->next;
+    runtime->n_spare_works--;
+    return work;
+}
+
+static void work_free(struct runtime *runtime, struct work *work)
+{
+    if (runtime->n_spare_works == SPARE_WORKS_MAX) {
+        free(work);
+        return;
+    }
+    work->next = runtime->spare_works;
+    runtime->spare_works = work;
+    runtime->n_spare_works++;
+}
+
+void works_end(struct runtime *runtime)
+{
+    struct work *work;
+
+    while ((work = runtime->spare_works)) {
+        runtime->spare_works = work->next;
+        free(work);
+    }
+}
+
 static struct work *queue_pop(struct stream *stream)
 {
     struct work *work = stream->queue;
@@ -676,7 +712,7 @@ static void queue_push(struct stream *stream, const struct work *work)
     struct work *copy = NULL;
 
     if (stream->session->n_queued < limit)
-        copy = malloc(sizeof(*copy));
+        copy = work_new(stream->runtime);
     if (!copy) {
         struct work dropped = *work;
 
@@ -749,7 +785,7 @@ void stream_run(struct stream *stream)
 
         if (run(stream, work)) {
             drop(stream, work);
-            free(work);
+            work_free(stream->runtime, work);
             continue;
         }
         work->next = stream->queue;
@@ -770,7 +806,7 @@ static void queue_drop(struct stream *stream)
         if (work->kind == WORK_DESTROY)
             stream->destroyed = true;
         drop(stream, work);
-        free(work);
+        work_free(stream->runtime, work);
     }
 }
 
