@@ -576,6 +576,7 @@ Test(sharing, parity_I10_memory_outlives_its_owner)
     test_send(peer.channel, &handle, sizeof(handle));
     test_await(peer.channel);
     test_ok(xpurt_free(memory));
+    (void)test_daemon_counter("sessions"); /* an answer: the daemon knows */
     test_pass(peer.channel);
     test_peer_join(&peer);
     test_daemon_await_counter("user-allocations", 0);
