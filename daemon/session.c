@@ -148,13 +148,6 @@ void session_open_rings(struct session *session, uint32_t serial, const Xpurt__R
     close(fds[0]);
 }
 
-static void waiters_release(struct session *session)
-{
-    /* They look at the point again, and find that its session is gone. */
-    for (struct stream *waiter = session->waiters; waiter; waiter = waiter->next)
-        stream_resume(waiter);
-}
-
 void session_end(struct session *session)
 {
     struct runtime *runtime = session->runtime;
@@ -168,7 +161,7 @@ void session_end(struct session *session)
     user_discharge(session->user, CHARGE_RING_BYTES, session->ring_bytes);
 
     board_orphan(session->board);
-    waiters_release(session);
+    stream_waiters_release(session);
     for (unsigned i = 0; i < BOARD_TIMELINES; i++)
         if (session->streams[i])
             stream_close(session->streams[i]);
@@ -181,7 +174,8 @@ void session_end(struct session *session)
     runtime_settle(runtime);
     native_end(session);
     native_settle(runtime);
-    assert(!session->waiters);
+    for (unsigned i = 0; i < BOARD_TIMELINES; i++)
+        assert(!session->waiters[i] && !session->watches[i]);
 }
 
 static void session_free(struct session *session)

@@ -6,6 +6,7 @@
 #include "daemon/connection.h"
 #include "daemon/event.h"
 #include "daemon/graph.h"
+#include "daemon/heap.h"
 #include "daemon/magazine.h"
 #include "daemon/memory.h"
 #include "daemon/module.h"
@@ -40,7 +41,8 @@ struct session {
     uint64_t n_queued;                  /* commands that wait in streams */
     uint64_t n_unfinished;              /* what commands on the GPU hold, over all streams */
     bool behind;                        /* too much of that: we read no more */
-    struct stream *waiters;             /* others' streams that wait for our records */
+    struct heap_node
+        *waiters[BOARD_TIMELINES];      /* streams that wait for records of ours, by value */
 
     unsigned n_requests;                /* under way in libuv's pool */
     unsigned n_trims;                   /* of them: MemoryTrim */
@@ -58,10 +60,10 @@ struct session {
     struct exported *exported;          /* own events others may open: hash by cell */
     uint32_t *reclaimed;                /* cells whose last opener is gone */
     size_t n_reclaimed;
-    struct event_lease *events;             /* others' events opened: hash by (slot, cell) */
-    struct board_lease *boards;             /* others' progress boards mapped: hash by slot */
-    struct watch *watches[BOARD_TIMELINES]; /* of points of each own stream, lowest first */
-    struct watch *watching;                 /* those that this client asked for */
+    struct event_lease *events;                 /* others' events opened: hash by (slot, cell) */
+    struct board_lease *boards;                 /* others' progress boards mapped: hash by slot */
+    struct heap_node *watches[BOARD_TIMELINES]; /* of points of each own stream, by value */
+    struct watch *watching;                     /* those that this client asked for */
 
     struct native *native;              /* the own native board, when it works with one */
     struct native_lease *natives;       /* others' native boards opened: hash by slot */

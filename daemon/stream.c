@@ -284,7 +284,7 @@ static void block_on_point(struct stream *stream, uint64_t point)
     stream->blocked = BLOCKED_POINT;
     stream->blocked_point = point;
     stream->blocked_session = session;
-    DL_APPEND(session->waiters, stream);
+    heap_add(&session->waiters[point_stream(point)], &stream->waiter, point_value(point));
 }
 
 static void block_full(struct stream *stream)
@@ -300,14 +300,21 @@ static void block_full(struct stream *stream)
         stream_resume(stream);
 }
 
+static void waiter_remove(struct stream *stream)
+{
+    if (!stream->blocked_session)
+        return;
+    heap_remove(&stream->blocked_session->waiters[point_stream(stream->blocked_point)],
+                &stream->waiter);
+    stream->blocked_session = NULL;
+}
+
 static void unblock(struct stream *stream)
 {
-    if (stream->blocked == BLOCKED_POINT)
-        DL_DELETE(stream->blocked_session->waiters, stream);
+    waiter_remove(stream);
     if (stream->blocked == BLOCKED_FULL && !stream->external)
         session_full(stream->session, false);
     stream->blocked = BLOCKED_NOT;
-    stream->blocked_session = NULL;
 }
 
 void stream_resume(struct stream *stream)
@@ -319,15 +326,23 @@ void stream_resume(struct stream *stream)
     stream->runtime->resumed = stream;
 }
 
-/* A record of ours was submitted, or never will be: those who wait for it go on. */
-static void waiters_resume(struct stream *stream)
+/* Those who wait for a value up to @p value of that timeline go on: they look at it again. */
+static void waiters_resume(struct session *session, uint32_t index, uint64_t value)
 {
-    struct stream *waiter, *next;
+    struct heap_node *first;
 
-    DL_FOREACH_SAFE(stream->session->waiters, waiter, next)
-        if (point_stream(waiter->blocked_point) == stream->index &&
-            (stream->failed || point_value(waiter->blocked_point) <= stream->submitted))
-            stream_resume(waiter);
+    while ((first = session->waiters[index]) && first->value <= value) {
+        struct stream *waiter = HEAP_ENTRY(first, struct stream, waiter);
+
+        waiter_remove(waiter);
+        stream_resume(waiter);
+    }
+}
+
+void stream_waiters_release(struct session *session)
+{
+    for (uint32_t i = 0; i < BOARD_TIMELINES; i++)
+        waiters_resume(session, i, UINT64_MAX);
 }
 
 /* ---- running --------------------------------------------------------------------------------------------- */
@@ -416,8 +431,7 @@ static xpurt_result run_record(struct stream *stream, struct work *work)
         return result;
 
     stream->submitted = work->record.value;
-    if (stream->session->waiters)
-        waiters_resume(stream);
+    waiters_resume(stream->session, stream->index, stream->submitted);
     return XPURT_SUCCESS;
 }
 
@@ -500,8 +514,7 @@ static xpurt_result external_record(struct stream *stream, struct work *work)
         return XPURT_SUCCESS;
 
     stream->submitted = work->record.value;
-    if (stream->session->waiters)
-        waiters_resume(stream);
+    waiters_resume(stream->session, stream->index, stream->submitted);
     return XPURT_SUCCESS;
 }
 
@@ -826,7 +839,7 @@ void stream_fail(struct stream *stream, xpurt_result result, const char *format,
         external_fail(stream);
     unblock(stream);
     queue_drop(stream);
-    waiters_resume(stream);
+    waiters_resume(stream->session, stream->index, UINT64_MAX);
     touch(stream);
 }
 

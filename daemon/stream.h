@@ -12,6 +12,7 @@
 
 #include "daemon/board.h"
 #include "daemon/gpu.h"
+#include "daemon/heap.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -137,9 +138,9 @@ struct stream {
 
     struct work *queue, **queue_tail;   /* commands that cannot go to the GPU yet */
     enum blocked blocked;
-    struct stream *prev, *next;         /* BLOCKED_POINT: in the session's waiters we wait for */
-    struct session *blocked_session;
+    struct session *blocked_session;    /* BLOCKED_POINT: whose waiters we are in; NULL: resumed */
     uint64_t blocked_point;
+    struct heap_node waiter;
 
     struct resource **holds;            /* ring: what unfinished commands use */
     uint64_t holds_begin, holds_end, holds_size;
@@ -228,6 +229,9 @@ void stream_watched(struct stream *stream);
 
 /* The reaper saw markers go on. Careful: *stream may be gone afterwards. */
 void stream_noticed(struct stream *stream);
+
+/* The session is gone: streams that wait for its records go on, and find that out. */
+void stream_waiters_release(struct session *session);
 
 /* Parts of runtime_settle(). */
 void stream_resume(struct stream *stream); /* put it on the list of those to run on */

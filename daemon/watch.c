@@ -19,7 +19,7 @@
 #include <utlist.h>
 
 struct watch {
-    struct watch *prev, *next;          /* of the stream's points, lowest first */
+    struct heap_node node;              /* in `watches` of the owner */
     struct watch *prev_asked, *next_asked;
     struct session *owner;              /* borrowed: whose point it is */
     struct session *asker;              /* borrowed: who pays */
@@ -28,29 +28,24 @@ struct watch {
     void *data;
 };
 
-static struct watch **list_of(struct watch *watch)
+static struct heap_node **heap_of(struct watch *watch)
 {
     return &watch->owner->watches[point_stream(watch->point)];
 }
 
-/* Most are asked for in the order of their points: look for the place from the end. */
-static void list_insert(struct watch *watch)
+/* The one with the lowest point of that stream, or NULL. */
+static struct watch *first_of(struct session *session, uint32_t stream)
 {
-    struct watch **list = list_of(watch), *last = *list ? (*list)->prev : NULL;
+    struct heap_node *first = session->watches[stream];
 
-    while (last && last->point > watch->point)
-        last = last == *list ? NULL : last->prev;
-    if (last)
-        DL_APPEND_ELEM(*list, last, watch);
-    else
-        DL_PREPEND(*list, watch);
+    return first ? HEAP_ENTRY(first, struct watch, node) : NULL;
 }
 
 void watch_free(struct watch *watch)
 {
     if (!watch)
         return;
-    DL_DELETE(*list_of(watch), watch);
+    heap_remove(heap_of(watch), &watch->node);
     DL_DELETE2(watch->asker->watching, watch, prev_asked, next_asked);
     user_discharge(watch->asker->user, CHARGE_WATCHES, 1);
     free(watch);
@@ -104,7 +99,7 @@ static bool watch_add(struct session *asker, uint32_t serial, uint64_t point, wa
         .fire = fire,
         .data = data,
     };
-    list_insert(watch);
+    heap_add(heap_of(watch), &watch->node, point_value(point));
     DL_APPEND2(asker->watching, watch, prev_asked, next_asked);
     *ret_watch = watch;
     return true;
@@ -145,7 +140,7 @@ void watches_look(struct session *session, uint32_t stream)
     const struct board_timeline *timeline = &session->board->progress->timelines[stream];
     struct watch *watch;
 
-    while ((watch = session->watches[stream])) {
+    while ((watch = first_of(session, stream))) {
         if (timeline_reached(timeline, point_value(watch->point)))
             watch_done(watch, XPURT_SUCCESS);
         else if (atomic_load(&timeline->status))
@@ -160,7 +155,7 @@ void watch_end(struct session *session)
     for (uint32_t i = 0; i < BOARD_TIMELINES; i++) {
         watches_look(session, i);
         while (session->watches[i])
-            watch_done(session->watches[i], XPURT_ERROR_PEER_LOST);
+            watch_done(first_of(session, i), XPURT_ERROR_PEER_LOST);
     }
     while (session->watching)
         watch_done(session->watching, XPURT_ERROR_PEER_LOST);
