@@ -140,11 +140,11 @@ static uint32_t kind_of(const Xpurt__Argument *argument)
 /* A place for each argument's value, in order; NULL: no memory. */
 static struct launch *launch_new(struct runtime *runtime, const struct kernel *kernel)
 {
-    struct launch *launch;
     unsigned n = kernel->n_parameters;
-    size_t size =
-        sizeof(*launch) + (n + 1) * sizeof(struct resource *) + n * sizeof(struct gpu_argument);
+    struct launch *launch;
+    size_t size;
 
+    size = sizeof(*launch) + (n + 1) * sizeof(struct resource *) + n * sizeof(struct gpu_argument);
     for (unsigned i = 0; i < n; i++)
         size += kernel->parameters[i].size;
     launch = launch_alloc(runtime, size);

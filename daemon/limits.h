@@ -30,9 +30,10 @@
     X(user_graph_commands, 262144)               /* captured: some 130 bytes each */ \
     X(user_builds,        2)                     /* compilers at a time: others wait their turn */ \
     X(graph_commands,     16384)                 /* of one: replacing memory copies it in a turn */ \
-    X(session_queued,     65536)                 /* commands waiting for others' records */ \
-    X(session_unfinished, 131072)                /* uses of memory and events that the GPU has not \
-                                                    done: then we read no more */ \
+    X(user_queued,        262144)                /* commands waiting for others' records; of launches, \
+                                                    256 bytes count as one more */ \
+    X(user_unfinished,    262144)                /* uses of memory and events that the GPU has not \
+                                                    done: then who has most is read no more */ \
     X(session_out_bytes,  1048576)               /* unread replies: a client that never reads */ \
     X(module_bytes,       UINT64_C(16777216))    /* of SPIR-V: the loop copies and compares it */ \
     X(build_timeout_ms,   60000)                 /* a compiler that does not end is killed */ \

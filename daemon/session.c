@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <utlist.h>
 
 /* ---- talking back ------------------------------------------------------------------------------- */
 
@@ -180,6 +181,7 @@ void session_end(struct session *session)
 
 static void session_free(struct session *session)
 {
+    assert(!session->behind && !session->n_unfinished && !session->n_queued);
     if (session->board) {
         session->runtime->counters.sessions--;
         resource_unref(&session->board->resource);
@@ -207,12 +209,29 @@ void session_full(struct session *session, bool full)
         connection_resume(&session->connection);
 }
 
+static void behind_set(struct session *session, bool behind)
+{
+    struct user *user = session->user;
+
+    session->behind = behind;
+    if (behind)
+        DL_APPEND2(user->behind, session, prev_behind, next_behind);
+    else
+        DL_DELETE2(user->behind, session, prev_behind, next_behind);
+    session_full(session, behind);
+}
+
+/* Who has less than its share is always heard: what others wait for may come from there. */
 void session_balance(struct session *session)
 {
-    uint64_t limit = session->runtime->limits->session_unfinished;
+    uint64_t limit = session->runtime->limits->user_unfinished;
+    struct user *user = session->user;
+    uint64_t share = limit / (user->n_sessions ? user->n_sessions : 1);
 
-    if (session->behind ? session->n_unfinished > limit / 2 : session->n_unfinished <= limit)
-        return;
-    session->behind = !session->behind;
-    session_full(session, session->behind);
+    if (!session->behind && user->n_unfinished > limit && session->n_unfinished > share)
+        behind_set(session, true);
+    else if (session->behind && session->n_unfinished <= share / 2)
+        behind_set(session, false);
+    while (user->behind && user->n_unfinished <= limit / 2)
+        behind_set(user->behind, false);
 }

@@ -41,6 +41,7 @@ struct session {
     uint64_t n_queued;                  /* commands that wait in streams */
     uint64_t n_unfinished;              /* what commands on the GPU hold, over all streams */
     bool behind;                        /* too much of that: we read no more */
+    struct session *prev_behind, *next_behind;
     struct heap_node
         *waiters[BOARD_TIMELINES];      /* streams that wait for records of ours, by value */
 
@@ -90,7 +91,7 @@ void session_end(struct session *session);
  * *session may be gone afterwards. */
 void session_settle(struct session *session);
 
-/* Commands were put on the GPU, or are done: stop or go on reading. */
+/* Commands were put on the GPU, or are done: stop or go on reading, others of the user too. */
 void session_balance(struct session *session);
 
 /* A stream is (un)blocked because of too many markers: stop or go on reading. */

@@ -60,11 +60,13 @@ static void hold(struct stream *stream, struct resource *resource)
         return;
     stream->holds[stream->holds_end++ & (stream->holds_size - 1)] = resource;
     stream->session->n_unfinished++;
+    stream->session->user->n_unfinished++;
 }
 
 static void holds_release(struct stream *stream, uint64_t end)
 {
     stream->session->n_unfinished -= end - stream->holds_begin;
+    stream->session->user->n_unfinished -= end - stream->holds_begin;
     while (stream->holds_begin != end)
         resource_unref(stream->holds[stream->holds_begin++ & (stream->holds_size - 1)]);
     session_balance(stream->session);
@@ -708,6 +710,12 @@ void works_end(struct runtime *runtime)
     }
 }
 
+/* What a command that waits is charged. */
+static uint64_t queue_weight(const struct work *work)
+{
+    return work->kind == WORK_LAUNCH ? 1 + work->launch->size / 256 : 1;
+}
+
 static struct work *queue_pop(struct stream *stream)
 {
     struct work *work = stream->queue;
@@ -716,24 +724,50 @@ static struct work *queue_pop(struct stream *stream)
     if (!stream->queue)
         stream->queue_tail = &stream->queue;
     stream->session->n_queued--;
+    user_discharge(stream->session->user, CHARGE_QUEUED, queue_weight(work));
     return work;
+}
+
+/* It could not run: it is the next one again. */
+static void queue_unpop(struct stream *stream, struct work *work)
+{
+    work->next = stream->queue;
+    if (!stream->queue)
+        stream->queue_tail = &work->next;
+    stream->queue = work;
+    stream->session->n_queued++;
+    user_charge_always(stream->session->user, CHARGE_QUEUED, queue_weight(work));
+}
+
+static void queue_refuse(struct stream *stream, const struct work *work, bool memory)
+{
+    struct user *user = stream->session->user;
+    struct work dropped = *work;
+
+    drop(stream, &dropped);
+    stream->destroyed |= work->kind == WORK_DESTROY;
+    if (memory)
+        stream_fail(stream, XPURT_ERROR_OUT_OF_HOST_MEMORY, "the daemon is out of memory");
+    else
+        stream_fail(stream, XPURT_ERROR_QUOTA,
+                    "limit user-queued: %" PRIu64 " commands of uid %u wait for other streams "
+                    "already, %" PRIu64 " may",
+                    user->charged[CHARGE_QUEUED], (unsigned)user->uid,
+                    charge_limit(user->limits, CHARGE_QUEUED));
 }
 
 static void queue_push(struct stream *stream, const struct work *work)
 {
-    uint64_t limit = stream->runtime->limits->session_queued;
+    struct user *user = stream->session->user;
     struct work *copy = NULL;
+    bool charged = user_charge(user, CHARGE_QUEUED, queue_weight(work));
 
-    if (stream->session->n_queued < limit)
+    if (charged)
         copy = work_new(stream->runtime);
     if (!copy) {
-        struct work dropped = *work;
-
-        drop(stream, &dropped);
-        stream->destroyed |= work->kind == WORK_DESTROY;
-        stream_fail(stream, XPURT_ERROR_QUOTA,
-                    "limit session-queued: %" PRIu64 " commands wait for other streams already",
-                    limit);
+        if (charged)
+            user_discharge(user, CHARGE_QUEUED, queue_weight(work));
+        queue_refuse(stream, work, charged);
         return;
     }
     *copy = *work;
@@ -801,11 +835,7 @@ void stream_run(struct stream *stream)
             work_free(stream->runtime, work);
             continue;
         }
-        work->next = stream->queue;
-        if (!stream->queue)
-            stream->queue_tail = &work->next;
-        stream->queue = work;
-        stream->session->n_queued++;
+        queue_unpop(stream, work);
     }
 }
 

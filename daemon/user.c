@@ -36,6 +36,7 @@ static const struct {
     [CHARGE_MODULES] = { "modules", offsetof(struct limits, user_modules) },
     [CHARGE_MODULE_MEMORY] = { "module-memory", offsetof(struct limits, user_module_memory) },
     [CHARGE_GRAPH_COMMANDS] = { "graph-commands", offsetof(struct limits, user_graph_commands) },
+    [CHARGE_QUEUED] = { "queued", offsetof(struct limits, user_queued) },
 };
 
 const char *charge_name(enum charge charge)
@@ -102,7 +103,7 @@ void user_unref(struct user *user)
     for (unsigned i = 0; i < CHARGE_COUNT; i++)
         assert(user->charged[i] == 0);
     assert(!user->blocks && !user->accounts && !user->n_releasing);
-    assert(!user->modules);
+    assert(!user->modules && !user->n_unfinished && !user->behind);
     HASH_DEL(*user->users, user);
     gpu_context_free(user->context);
     free(user->allocators);

@@ -16,6 +16,7 @@ struct allocator;
 struct gpu;
 struct gpu_context;
 struct runtime;
+struct session;
 struct slab;
 
 enum charge {
@@ -34,6 +35,7 @@ enum charge {
     CHARGE_MODULES,
     CHARGE_MODULE_MEMORY,               /* bytes of SPIR-V and native code */
     CHARGE_GRAPH_COMMANDS,
+    CHARGE_QUEUED,                      /* commands that wait in streams */
     CHARGE_COUNT,
 };
 
@@ -55,6 +57,8 @@ struct user {
     struct module *idle_modules;        /* used by no session, oldest first */
     uint64_t idle_bytes;                /* of those */
     uint64_t n_builds;                  /* workers that run */
+    uint64_t n_unfinished;              /* what commands of all its sessions on the GPU hold */
+    struct session *behind;             /* those of which we read no more, see session_balance() */
     void *blocks;                       /* leased by its sessions: a search tree of memory.c */
     struct account *accounts;           /* of its sessions: a list */
 

@@ -37,7 +37,7 @@ static const char limits[] = "user-memory = 1G\n"
                              "user-segments = 50\n"
                              "user-watches = 40\n"
                              "user-native-slots = 2000\n"
-                             "session-queued = 500\n"
+                             "user-queued = 500\n"
                              "session-out-bytes = 65536\n"
                              "user-ring-bytes = 1M\n"
                              "hello-timeout-ms = 3000\n";

@@ -278,13 +278,60 @@ static void queued_commands(struct scene *scene)
     raw_record(&raw, 0);
     test_require(raw_status(&raw, 0) == XPURT_ERROR_QUOTA, "the queue has no end");
     raw_settle(&raw);
-    expect_quota(&raw, raw.error, "session-queued");
+    expect_quota(&raw, raw.error, "user-queued");
     raw_close(&raw);
 }
 
-Test(limits, session_queued)
+Test(limits, user_queued)
 {
-    play("session-queued = 100", queued_commands);
+    play("user-queued = 100", queued_commands);
+}
+
+static void queue_half(struct raw *raw, struct scene *scene)
+{
+    raw_open(raw, scene->daemon.socket);
+    raw_stream_create(raw, 0, 0);
+    raw_wait(raw, 0, point_pack(raw->slot, 1, raw->values[1] + 1));
+    for (int i = 0; i < 48; i++)
+        raw_record(raw, 0);
+    raw_settle(raw);
+    test_require(!raw->errors, "%s", raw->text);
+}
+
+/* More processes do not get more; who goes makes room. */
+static void queued_by_several(struct scene *scene)
+{
+    struct raw raw[2], late;
+
+    for (int i = 0; i < 2; i++)
+        queue_half(&raw[i], scene);
+    raw_open(&late, scene->daemon.socket);
+    raw_stream_create(&late, 0, 0);
+    raw_wait(&late, 0, point_pack(late.slot, 1, POINT_VALUE_MAX));
+    raw_record(&late, 0);
+    raw_settle(&late);
+    test_require(!late.errors, "%s", late.text);
+    raw_record(&late, 0);
+    test_require(raw_status(&late, 0) == XPURT_ERROR_QUOTA, "each process has a queue of its own");
+    raw_settle(&late);
+    expect_quota(&late, late.error, "user-queued");
+
+    raw_stream_destroy(&raw[0], 0);
+    raw_stream_create(&raw[0], 1, 0);   /* what waits for its record goes on, the end of it too */
+    raw_record(&raw[0], 1);
+    test_require(raw_finish(&raw[0], 0) == XPURT_SUCCESS, "%s", raw[0].text);
+    raw_close(&raw[1]);
+    while (raw_counter(&scene->watcher, "user-queued"))
+        scene_sleep_ms(1);
+    queue_half(&raw[1], scene);
+    for (int i = 0; i < 2; i++)
+        raw_close(&raw[i]);
+    raw_close(&late);
+}
+
+Test(limits, user_queued_by_several)
+{
+    play("user-queued = 100", queued_by_several);
 }
 
 /* What comes last may be the end of the stream: it ends all the same. */
@@ -310,7 +357,7 @@ static void queue_full_at_the_end(struct scene *scene)
 
 Test(limits, queue_full_at_the_end)
 {
-    play("session-queued = 100", queue_full_at_the_end);
+    play("user-queued = 100", queue_full_at_the_end);
 }
 
 /* ---- limits that make a client wait ---------------------------------------------------------- */
@@ -318,7 +365,7 @@ Test(limits, queue_full_at_the_end)
 #define FILLS 200
 
 /* One frame of fills that will not end before the gate is open. */
-static size_t fills_make(uint64_t address, uint8_t *out)
+static size_t fills_make(uint32_t stream, uint64_t address, uint8_t *out)
 {
     Xpurt__Location location = XPURT__LOCATION__INIT;
     Xpurt__Fill fill = XPURT__FILL__INIT;
@@ -327,6 +374,7 @@ static size_t fills_make(uint64_t address, uint8_t *out)
     struct frame_header header = { 0 };
 
     location.offset = address;
+    fill.stream = stream;
     fill.to = &location;
     fill.size = 64;
     fill.width = 4;
@@ -339,16 +387,37 @@ static size_t fills_make(uint64_t address, uint8_t *out)
     return FRAME_HEADER_SIZE + xpurt__to_daemon__pack(&message, out + FRAME_HEADER_SIZE);
 }
 
+#define SPREAD 32                       /* streams: one may have 256 unfinished markers */
+
+/* Until the daemon has read nothing for half a second. Returns how many fills it took. */
+static size_t fill_up(struct raw *raw, uint64_t address, uint32_t streams)
+{
+    static uint8_t frames[SPREAD][FRAME_HEADER_SIZE + 16384];
+    size_t sizes[SPREAD], sent = 0;
+
+    for (uint32_t i = 0; i < streams; i++)
+        sizes[i] = fills_make(i, address, frames[i]);
+    for (uint32_t i = 0;; i = (i + 1) % streams) {
+        struct pollfd pollfd = { .fd = raw->fd, .events = POLLOUT };
+
+        if (poll(&pollfd, 1, 500) == 0)
+            return sent;                /* it reads no more */
+        test_require(raw_send(raw, frames[i], sizes[i]) == 0, "it hung up: %s", raw->text);
+        sent += FILLS;
+        test_require(sent < 1000000, "it takes in any number of commands");
+    }
+}
+
 /* The GPU is slower than the client: the daemon takes in what it can keep, nobody else waits,
  * nothing is lost. */
 Test(limits, a_client_ahead_of_the_gpu)
 {
     struct scene *scene = calloc(1, sizeof(*scene));
     uint8_t frame[FRAME_HEADER_SIZE + 16384];
-    size_t size, sent = 0;
     struct books before;
     uint64_t address;
     struct raw raw;
+    size_t size;
 
     test_require(scene, "out of memory");
     scene_begin_gated(scene);
@@ -356,17 +425,9 @@ Test(limits, a_client_ahead_of_the_gpu)
     raw_open(&raw, scene->daemon.socket);
     test_require(raw_memory_alloc(&raw, PIECE, &address) == 0, "%s", raw.text);
     raw_stream_create(&raw, 0, 0);
-    size = fills_make(address, frame);
+    size = fills_make(0, address, frame);
     test_require(size < sizeof(frame), "%zu bytes", size);
-    for (;;) {
-        struct pollfd pollfd = { .fd = raw.fd, .events = POLLOUT };
-
-        if (poll(&pollfd, 1, 500) == 0)
-            break;                      /* it reads no more */
-        test_require(raw_send(&raw, frame, size) == 0, "it hung up: %s", raw.text);
-        sent += FILLS;
-        test_require(sent < 1000000, "it takes in any number of commands");
-    }
+    fill_up(&raw, address, 1);
     witness_check(scene);
     test_gate_open(&scene->daemon);
     for (int i = 0; i < 10; i++)
@@ -376,6 +437,58 @@ Test(limits, a_client_ahead_of_the_gpu)
     raw_settle(&raw);
     test_require(!raw.errors, "%s", raw.text);
     raw_close(&raw);
+    books_check(scene, &before);
+    scene_end(scene);
+    free(scene);
+}
+
+#define AHEAD 5
+
+/* Several processes of a user together: no more than twice what the user may have. Those who use
+ * little are heard all the time, and in the end all goes on. */
+Test(limits, several_clients_ahead_of_the_gpu)
+{
+    const size_t limit = 262144;        /* user-unfinished */
+    struct scene *scene = calloc(1, sizeof(*scene));
+    struct raw raw[AHEAD], modest;
+    uint64_t address, closed;
+    struct books before;
+    size_t taken = 0;
+
+    test_require(scene, "out of memory");
+    scene_begin_gated(scene);
+    books_read(scene, &before);
+    raw_open(&modest, scene->daemon.socket);
+    test_require(raw_memory_alloc(&modest, PIECE, &address) == 0, "%s", modest.text);
+    raw_stream_create(&modest, 0, 0);
+    raw_fill(&modest, 0, 0, address, 64, 0, 4);
+    closed = raw_record(&modest, 0);    /* the gate: a device has few threads that could hang */
+    raw_settle(&modest);
+    for (int i = 0; i < AHEAD; i++) {
+        raw_open(&raw[i], scene->daemon.socket);
+        test_require(raw_memory_alloc(&raw[i], PIECE, &address) == 0, "%s", raw[i].text);
+        for (uint32_t stream = 0; stream < SPREAD; stream++) {
+            raw_stream_create(&raw[i], stream, 0);
+            raw_wait(&raw[i], stream, closed);
+        }
+        taken += fill_up(&raw[i], address, SPREAD);
+    }
+    test_require(taken > limit && taken < 2 * limit + AHEAD * 10000, "%zu fills", taken);
+
+    for (int i = 0; i < 50; i++) {
+        raw_record(&modest, 0);
+        raw_settle(&modest);
+    }
+    witness_check(scene);
+    test_gate_open(&scene->daemon);
+    for (int i = 0; i < AHEAD; i++) {
+        raw_record(&raw[i], 0);
+        test_require(raw_finish(&raw[i], 0) == XPURT_SUCCESS, "%s", raw[i].text);
+        raw_settle(&raw[i]);
+        test_require(!raw[i].errors, "%s", raw[i].text);
+        raw_close(&raw[i]);
+    }
+    raw_close(&modest);
     books_check(scene, &before);
     scene_end(scene);
     free(scene);
