@@ -5,7 +5,8 @@
  *   - a client's user is what the kernel says it is, and it is charged before anything is made;
  *   - a client that connects and says nothing is closed after the hello time-out; no timer runs
  *     when there is none;
- *   - running out of descriptors turns new clients away instead of spinning.
+ *   - running out of descriptors turns new clients away; where not even that can be done, they wait
+ *     and nobody spins.
  */
 #include "daemon/server.h"
 #include "daemon/dispatch.h"
@@ -22,6 +23,7 @@
 
 #define COMPLAINTS_MAX 10               /* log lines a second about clients: they choose how many */
 #define ACCEPT_MAX 32                   /* new clients a turn: others get theirs in between */
+#define ACCEPT_PAUSE_MS 100             /* when that fails: what is missing may be there then */
 #define ARENA_SIZE (4u << 20)           /* a full frame of the smallest commands decodes in less */
 
 struct listener {
@@ -48,7 +50,10 @@ struct server {
     uv_timer_t hello_timer;
     unsigned complaints;                /* about clients, since: */
     uint64_t complaints_since;          /* in loop milliseconds */
-    int spare_fd;                       /* given up to accept, and refuse, one more client */
+    int spare_fd;                       /* given up to accept, and refuse, one more client; -1: it
+                                           could not be had again */
+    uv_timer_t accept_timer;            /* active: listeners pause */
+    bool paused;                        /* they have, since a client was accepted */
     bool closing;
     unsigned n_handles;                 /* listeners and clients that are not closed */
     void (*done)(void *data);
@@ -243,18 +248,54 @@ static int client_new(struct server *server, int fd)
     return 0;
 }
 
+static int spare_open(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void on_listener(uv_poll_t *poll, int status, int events);
+
+static void on_accept_timer(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    struct listener *listener;
+
+    if (server->spare_fd < 0)
+        server->spare_fd = spare_open();
+    DL_FOREACH(server->listeners, listener)
+        uv_poll_start(&listener->poll, UV_READABLE, on_listener);
+}
+
+/* They stay readable: without a pause the loop would call us again at once. */
+static void listeners_pause(struct server *server, int error)
+{
+    struct listener *listener;
+
+    if (!server->paused)
+        log_error("cannot accept clients: %s; they wait", strerror(error));
+    server->paused = true;
+    DL_FOREACH(server->listeners, listener)
+        uv_poll_stop(&listener->poll);
+    uv_timer_start(&server->accept_timer, on_accept_timer, ACCEPT_PAUSE_MS, 0);
+}
+
 /* Take one client off the queue and turn it away, with the descriptor kept for that. */
 static void turn_away(struct server *server, int listener)
 {
-    int fd;
+    int fd = -1;
 
-    close(server->spare_fd);
-    fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd >= 0)
+    if (server->spare_fd >= 0) {
+        close(server->spare_fd);
+        fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    }
+    if (fd >= 0) {
         close(fd);
-    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (may_complain(server))
-        log_error("no more descriptors: a client was turned away; see LimitNOFILE");
+        if (may_complain(server))
+            log_error("no more descriptors: a client was turned away; see LimitNOFILE");
+    }
+    server->spare_fd = spare_open();
+    if (server->spare_fd < 0)
+        listeners_pause(server, errno);
 }
 
 static void on_listener(uv_poll_t *poll, int status, int events)
@@ -271,8 +312,12 @@ static void on_listener(uv_poll_t *poll, int status, int events)
             turn_away(listener->server, listener->fd);
             return;
         }
-        if (fd < 0)
+        if (fd < 0) {
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+                listeners_pause(listener->server, errno);
             return;
+        }
+        listener->server->paused = false;
         r = client_new(listener->server, fd);
         if (r < 0)
             log_error("cannot serve a client: %s", strerror(-r));
@@ -317,20 +362,23 @@ int server_new(uv_loop_t *loop, struct gpu *gpu, const struct config *config,
         return -ENOMEM;
     server->loop = loop;
     server->config = config;
-    server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    server->spare_fd = spare_open();
 
     r = arena_init(&server->arena, ARENA_SIZE);
     if (r == 0)
         r = runtime_init(&server->runtime, gpu, &config->limits, loop);
     if (r < 0) {
         arena_deinit(&server->arena);
-        close(server->spare_fd);
+        if (server->spare_fd >= 0)
+            close(server->spare_fd);
         free(server);
         return r;
     }
     rota_init(&server->rota, loop, &config->limits.ring_spin_us);
     uv_timer_init(loop, &server->hello_timer);
     server->hello_timer.data = server;
+    uv_timer_init(loop, &server->accept_timer);
+    server->accept_timer.data = server;
     *ret_server = server;
     return 0;
 }
@@ -352,6 +400,7 @@ static void server_settle(struct server *server)
         return;
     reaper_stop(server->runtime.reaper);
     uv_close((uv_handle_t *)&server->hello_timer, NULL);
+    uv_close((uv_handle_t *)&server->accept_timer, NULL);
     rota_close(&server->rota);
     server->done(server->data);
     server->done = NULL;
@@ -366,6 +415,7 @@ void server_close(struct server *server, void (*done)(void *data), void *data)
     server->runtime.ending = true;
     server->done = done;
     server->data = data;
+    uv_timer_stop(&server->accept_timer);
     DL_FOREACH_SAFE(server->listeners, listener, next_listener) {
         DL_DELETE(server->listeners, listener);
         uv_close((uv_handle_t *)&listener->poll, on_listener_closed);
@@ -382,6 +432,7 @@ void server_free(struct server *server)
         return;
     runtime_deinit(&server->runtime);
     arena_deinit(&server->arena);
-    close(server->spare_fd);
+    if (server->spare_fd >= 0)
+        close(server->spare_fd);
     free(server);
 }
