@@ -2,11 +2,10 @@
 /* daemon/broker.h: exported handles: which exist, what they name, who may open them. */
 #pragma once
 
+#include "daemon/hash.h"
 #include "proto/handle.h"
 
 #include <xpurt/base.h>
-
-#include <uthash.h>
 
 struct user;
 

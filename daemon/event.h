@@ -5,12 +5,12 @@
  * that the cell is not used for another event while somebody who opened it may still look. */
 #pragma once
 
+#include "daemon/hash.h"
 #include "proto/xpurt.pb-c.h"
 
 #include <xpurt/base.h>
 
 #include <stdbool.h>
-#include <uthash.h>
 
 struct board;
 struct session;

@@ -2,6 +2,7 @@
 /* daemon/memory.h: device memory, and host memory that daemon and client both map. */
 #pragma once
 
+#include "daemon/hash.h"
 #include "daemon/resource.h"
 #include "proto/xpurt.pb-c.h"
 
@@ -9,7 +10,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 struct block;
 struct session;

@@ -7,10 +7,9 @@
 #pragma once
 
 #include "daemon/build.h"
+#include "daemon/hash.h"
 #include "daemon/resource.h"
 #include "proto/xpurt.pb-c.h"
-
-#include <uthash.h>
 
 struct session;
 struct user;

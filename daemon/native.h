@@ -4,12 +4,12 @@
 
 #include "proto/native.h"
 #include "daemon/gpu.h"
+#include "daemon/hash.h"
 #include "proto/xpurt.pb-c.h"
 
 #include <xpurt/base.h>
 
 #include <stdbool.h>
-#include <uthash.h>
 
 struct runtime;
 struct session;

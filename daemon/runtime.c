@@ -29,7 +29,9 @@ int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *
     runtime->gpu = gpu;
     runtime->limits = limits;
     runtime->loop = loop;
-    r = broker_init(&runtime->broker);
+    r = hash_init();
+    if (r == 0)
+        r = broker_init(&runtime->broker);
     if (r < 0)
         return r;
     board_table_init(&runtime->boards, runtime->broker.instance);

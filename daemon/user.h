@@ -3,12 +3,12 @@
 #pragma once
 
 #include "daemon/config.h"
+#include "daemon/hash.h"
 
 #include <xpurt/base.h>
 
 #include <stdbool.h>
 #include <sys/types.h>
-#include <uthash.h>
 #include <uv.h>
 
 struct account;
