@@ -60,15 +60,28 @@ static void describe_amount(struct page *page, const char *label, uint64_t amoun
         page_number(page, label, amount, NULL);
 }
 
-/* Each counter "user-X" that has a "limit-user-X"; what ends in "memory" is counted in bytes. */
+static bool is_bytes(const char *name)
+{
+    static const char *const ends[] = { "memory", "reserved", "bytes" };
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        const char *end = strstr(name, ends[i]);
+
+        if (end && !end[strlen(ends[i])])
+            return true;
+    }
+    return false;
+}
+
+/* Each counter "user-X" that has a "limit-user-X". */
 static void describe_limits(struct page *page, const struct view *view)
 {
     page_section(page, "Limits of this user");
     for (size_t i = 0; i < view->n_counters; i++) {
-        const char *name = view->counters[i].name, *end = strstr(name, "memory");
+        const char *name = view->counters[i].name;
         char limit_name[sizeof(view->counters[i].name) + 8];
         const xpurt_counter *limit;
-        bool bytes = end && !end[strlen("memory")];
+        bool bytes = is_bytes(name);
 
         snprintf(limit_name, sizeof(limit_name), "limit-%s", name);
         limit = counter_find(view, limit_name);

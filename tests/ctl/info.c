@@ -308,6 +308,7 @@ Test(info, text_says_the_same)
     cr_assert(line("In use", "1 MiB"), "%s", out);
     cr_assert(line("Limit", "none"), "%s", out);
     cr_assert(line("Limit", "16 GiB"), "%s", out);
+    cr_assert(line("Limit", "256 MiB"), "%s", out);
     cr_assert(line("Events", "shared board"), "%s", out);
     cr_assert(strstr(out, "\nDevice 0\n") && strstr(out, "\nDevice 1\n"), "%s", out);
 }
