@@ -798,29 +798,37 @@ static void share(xpurt_mem_handle handles[2], unsigned char **ret_memory)
     *ret_memory = memory;
 }
 
+/* Three processes: two have opened what the third frees. */
 Test(allocator, parity_I10_opened_twice_owner_frees)
 {
+    struct test_peer openers[2];
     xpurt_mem_handle handles[2];
     unsigned char *memory;
-    struct test_peer peer;
     void *none = NULL;
 
     cr_assert_eq(sizeof(handles[0]), 64);
-    test_peer_start(&peer, opens_twice, NULL);
+    for (int i = 0; i < 2; i++)
+        test_peer_start(&openers[i], opens_twice, NULL);
     share(handles, &memory);
-    test_send(peer.channel, handles, sizeof(handles));
-    test_await(peer.channel);
-    cr_assert_eq(test_daemon_counter("user-leases"), 1);
+    for (int i = 0; i < 2; i++) {
+        test_send(openers[i].channel, handles, sizeof(handles));
+        test_await(openers[i].channel);
+        cr_assert_eq(test_daemon_counter("user-leases"), (unsigned)i + 1);
+    }
     test_ok(xpurt_free_async(memory, stream_on(0)));
     test_expect(XPURT_ERROR_STALE_HANDLE, xpurt_mem_open_ipc_handle(&handles[0], &none));
-    cr_assert_neq(alloc(SHARED), memory);
-    cr_assert_eq(stats_of(0).active[0].current, 1, "it is the other's now");
-    test_pass(peer.channel);
-    test_await(peer.channel);
+    for (int i = 0; i < 2; i++) {
+        cr_assert_neq(alloc(SHARED), memory, "opener %d still has it", i);
+        test_pass(openers[i].channel);
+        test_await(openers[i].channel);
+    }
+    cr_assert_eq(stats_of(0).active[0].current, 2, "it is nobody's now");
     await_inactive(memory);
     cr_assert_eq(alloc(SHARED), memory);
-    test_pass(peer.channel);
-    test_peer_join(&peer);
+    for (int i = 0; i < 2; i++) {
+        test_pass(openers[i].channel);
+        test_peer_join(&openers[i]);
+    }
 }
 
 static void shares_and_dies(int channel, void *data)

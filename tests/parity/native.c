@@ -743,22 +743,28 @@ static void opens_natively(int channel, void *data)
     external_close(&external);
 }
 
+/* Two others open it natively, each in its own context. */
 Test(native, parity_I9_across_processes)
 {
-    struct test_peer peer;
+    struct test_peer others[2];
     xpurt_stream *stream;
     xpurt_event *event;
 
-    test_peer_start(&peer, opens_natively, NULL);
+    for (int i = 0; i < 2; i++)
+        test_peer_start(&others[i], opens_natively, NULL);
     stream = stream_on(0);
     event = event_with(XPURT_EVENT_INTERPROCESS);
-    event_send(peer.channel, event);
+    for (int i = 0; i < 2; i++)
+        event_send(others[i].channel, event);
     occupy(stream);
     test_ok(xpurt_event_record(event, stream));
-    test_pass(peer.channel);
-    test_await(peer.channel);
+    for (int i = 0; i < 2; i++) {
+        test_pass(others[i].channel);
+        test_await(others[i].channel);
+    }
     test_gate_open(&xpurtd);
-    test_peer_join(&peer);
+    for (int i = 0; i < 2; i++)
+        test_peer_join(&others[i]);
     test_daemon_await_counter("user-native-slots", 0);
     test_daemon_await_counter("user-watches", 0);
 }

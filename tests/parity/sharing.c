@@ -452,26 +452,28 @@ static void opens_all(int channel, void *data)
     test_await(channel);
 }
 
+/* Both others wait for all of them, and record all. */
 Test(sharing, parity_I8_ten_thousand)
 {
     static xpurt_event *events[MANY];
-    struct test_peer peer;
+    struct test_peer others[OTHERS];
     xpurt_stream *stream;
 
-    test_peer_start(&peer, opens_all, NULL);
+    start_others(others, opens_all);
     stream = stream_on(0);
     for (int i = 0; i < MANY; i++) {
         events[i] = event_with(XPURT_EVENT_INTERPROCESS);
         test_ok(xpurt_event_record(events[i], stream));
-        event_send(peer.channel, events[i]);
+        for (int k = 0; k < OTHERS; k++)
+            event_send(others[k].channel, events[i]);
     }
-    test_await(peer.channel);
+    await_all(others);
     cr_assert_geq(test_daemon_counter("user-exports"), MANY);
     for (int i = 0; i < MANY; i++) {
         test_ok(xpurt_event_query(events[i]));
         test_ok(xpurt_event_destroy(events[i]));
     }
-    test_pass(peer.channel);
-    test_peer_join(&peer);
+    pass_all(others);
+    join_all(others);
     test_daemon_await_counter("handles", 0);
 }
