@@ -107,6 +107,7 @@ static void requested_add(uint64_t amount)
 struct block {
     unsigned char *memory;              /* NULL: none */
     uint64_t size;
+    uint64_t whole;                     /* what it takes of its segment */
     unsigned char mark;
     int stream;                         /* of its allocation; -1: none */
 };
@@ -117,8 +118,9 @@ struct tracer {
     struct block blocks[LIVE];
     xpurt_stream *streams[STREAMS];
     unsigned frees;
-    uint64_t count[2], count_peak[2], allocated[2], freed[2];        /* small, large */
-    uint64_t requested, requested_peak, rounded[2], rounded_peak[2]; /* bytes */
+    uint64_t count[2], count_peak[2], allocated[2], freed[2];    /* small, large */
+    uint64_t requested, requested_peak, whole[2], whole_peak[2]; /* bytes */
+    uint64_t whole_peak_all;
     uint64_t count_peak_all;
 };
 
@@ -136,6 +138,21 @@ static uint64_t draw_size(unsigned *seed)
 static uint64_t rounded(uint64_t size)
 {
     return (size + UNIT - 1) / UNIT * UNIT;
+}
+
+/* A rest of 1 MiB and less stays with a large block: by how much did the statistics grow? */
+static uint64_t whole_size(const struct tracer *tracer, uint64_t size)
+{
+    xpurt_memory_stats stats;
+    uint64_t whole = rounded(size);
+
+    if (size <= MIB)
+        return whole;
+    test_ok(xpurt_memory_stats_get(0, &stats));
+    whole = stats.allocated_bytes[2].current - tracer->whole[1];
+    test_require(whole >= rounded(size) && whole <= rounded(size) + MIB && whole % UNIT == 0,
+                 "%" PRIu64 " bytes take %" PRIu64, size, whole);
+    return whole;
 }
 
 static unsigned class_of(uint64_t size)
@@ -189,7 +206,8 @@ static void block_new(struct tracer *tracer, struct block *block)
     else
         test_ok(xpurt_malloc_async(&memory, block->size, tracer->streams[block->stream]));
     block->memory = memory;
-    units_set((uintptr_t)memory, rounded(block->size), 0, tracer->id);
+    block->whole = whole_size(tracer, block->size);
+    units_set((uintptr_t)memory, block->whole, 0, tracer->id);
     block->mark = (unsigned char)(tracer->id * 31 + rand_r(&tracer->seed));
     content_write(tracer, block);
 
@@ -197,11 +215,12 @@ static void block_new(struct tracer *tracer, struct block *block)
     tracer->count[class]++;
     tracer->allocated[class]++;
     tracer->requested += block->size;
-    tracer->rounded[class] += rounded(block->size);
+    tracer->whole[class] += block->whole;
     max_set(&tracer->count_peak[class], tracer->count[class]);
     max_set(&tracer->count_peak_all, tracer->count[0] + tracer->count[1]);
     max_set(&tracer->requested_peak, tracer->requested);
-    max_set(&tracer->rounded_peak[class], tracer->rounded[class]);
+    max_set(&tracer->whole_peak[class], tracer->whole[class]);
+    max_set(&tracer->whole_peak_all, tracer->whole[0] + tracer->whole[1]);
     requested_add(block->size);
 }
 
@@ -211,7 +230,7 @@ static void block_end(struct tracer *tracer, struct block *block)
 
     if (++tracer->frees % READ_EVERY == 0)
         content_read(tracer, block);
-    units_set((uintptr_t)block->memory, rounded(block->size), tracer->id, 0);
+    units_set((uintptr_t)block->memory, block->whole, tracer->id, 0);
     if (block->stream < 0 || rand_r(&tracer->seed) % 8 == 0)
         test_ok(xpurt_free(block->memory));
     else
@@ -220,7 +239,7 @@ static void block_end(struct tracer *tracer, struct block *block)
     tracer->count[class]--;
     tracer->freed[class]++;
     tracer->requested -= block->size;
-    tracer->rounded[class] -= rounded(block->size);
+    tracer->whole[class] -= block->whole;
     atomic_fetch_sub(&shared->requested, block->size);
 }
 
@@ -249,16 +268,12 @@ static void stats_check(struct tracer *tracer)
     }
     expect("requested.current", stats.requested_bytes[0].current, tracer->requested);
     expect("requested.peak", stats.requested_bytes[0].peak, tracer->requested_peak);
-    expect("small bytes", stats.allocated_bytes[1].current, tracer->rounded[0]);
-    expect("small bytes, peak", stats.allocated_bytes[1].peak, tracer->rounded_peak[0]);
-    expect("all bytes", stats.allocated_bytes[0].current,
-           stats.allocated_bytes[1].current + stats.allocated_bytes[2].current);
-    /* A rest of 1 MiB and less stays with a large block. */
-    test_require(stats.allocated_bytes[2].current >= tracer->rounded[1] &&
-                     stats.allocated_bytes[2].current <=
-                         tracer->rounded[1] + tracer->count[1] * MIB,
-                 "large bytes: %" PRIu64 ", rounded %" PRIu64, stats.allocated_bytes[2].current,
-                 tracer->rounded[1]);
+    for (unsigned i = 0; i < 2; i++) {
+        expect("bytes", stats.allocated_bytes[1 + i].current, tracer->whole[i]);
+        expect("bytes, peak", stats.allocated_bytes[1 + i].peak, tracer->whole_peak[i]);
+    }
+    expect("all bytes", stats.allocated_bytes[0].current, tracer->whole[0] + tracer->whole[1]);
+    expect("all bytes, peak", stats.allocated_bytes[0].peak, tracer->whole_peak_all);
     expect("all blocks, peak", stats.allocation[0].peak, tracer->count_peak_all);
     test_require(stats.reserved_bytes[0].current >= stats.allocated_bytes[0].current,
                  "more allocated than reserved");
