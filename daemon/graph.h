@@ -9,11 +9,11 @@
  */
 #pragma once
 
+#include "daemon/hash.h"
 #include "daemon/resource.h"
 #include "proto/xpurt.pb-c.h"
 
 #include <stdbool.h>
-#include <uthash.h>
 #include <xpurt/base.h>
 
 struct session;

@@ -5,6 +5,7 @@
  * or notice, each published timeline was woken once, and a marker covers all work on the GPU.
  */
 #include "daemon/runtime.h"
+#include "daemon/dependence.h"
 #include "daemon/launch.h"
 #include "daemon/native.h"
 #include "daemon/stream.h"
@@ -44,6 +45,7 @@ void runtime_deinit(struct runtime *runtime)
     launches_end(runtime);
     works_end(runtime);
     broker_deinit(&runtime->broker);
+    dependences_deinit(runtime);
     reaper_free(runtime->reaper);
 }
 

@@ -39,6 +39,8 @@ struct runtime {
     struct stream *streams;             /* all that exist */
     bool natives_dirty;                 /* native_settle() has something to do */
     _Atomic bool ending;                /* the process is about to leave; read in libuv's pool */
+    struct dependence *spare_dependences;
+    unsigned n_spare_dependences;
     struct cache_waiter *waiters;       /* for memory that goes back to the driver */
     uint64_t evictions;                 /* of segments that do, so far */
     struct stream *touched;             /* got commands since runtime_settle(): fence and wake */

@@ -10,6 +10,7 @@
  *   - a failed stream runs nothing more, but what is on the GPU drains.
  */
 #include "daemon/stream.h"
+#include "daemon/dependence.h"
 #include "daemon/graph.h"
 #include "daemon/launch.h"
 #include "daemon/log.h"
@@ -119,6 +120,7 @@ static void markers_reclaim(struct stream *stream)
 
         if (marker->slot)
             resource_unref(gpu_slot_resource(marker->slot));
+        dependence_free(marker->dependence);
         holds_release(stream, marker->holds_end);
     }
 }
@@ -171,6 +173,7 @@ static void marker_take(struct stream *stream, struct marker *marker, struct wor
                     gpu_slot_nanoseconds(marker->slot, stream->list));
     if (marker->value)
         publish(stream, marker->value);
+    dependence_free(marker->dependence);
     resource_unref(gpu_slot_resource(marker->slot));
     holds_release(stream, stream->holds_end);
 }
@@ -194,6 +197,8 @@ static xpurt_result marker_append(struct stream *stream, struct marker *marker, 
     stream->work = false;
     marker->cause = stream->cause;
     stream->cause.timeline = NULL;
+    marker->dependence = stream->dependence;
+    stream->dependence = NULL;
     marker_take(stream, marker, work);
     return XPURT_SUCCESS;
 }
@@ -437,10 +442,20 @@ static xpurt_result run_record(struct stream *stream, struct work *work)
     return XPURT_SUCCESS;
 }
 
+/* @p waiter will wait for @p point, which is on its way on the GPU. NULL: no memory. */
+static struct dependence *depend(struct stream *waiter, uint64_t point)
+{
+    const struct board *board = waiter->runtime->boards.boards[point_slot(point)];
+
+    return dependence_new(waiter, atomic_load_explicit(&waiter->head, memory_order_relaxed),
+                          board->session->streams[point_stream(point)], point_value(point));
+}
+
 /* Let the GPU hold back the stream's later commands until @p slot, which tells for @p point. */
 static xpurt_result run_gpu_wait(struct stream *stream, uint64_t point, struct gpu_slot *slot)
 {
     struct board *board = stream->runtime->boards.boards[point_slot(point)];
+    struct dependence *dependence = NULL;
     xpurt_result result = XPURT_SUCCESS;
 
     /* A marker remembers one cause: the one before gets a marker of its own. */
@@ -449,14 +464,17 @@ static xpurt_result run_gpu_wait(struct stream *stream, uint64_t point, struct g
 
         result = marker_append(stream, &marker, NULL);
     }
-    if (!result && !holds_reserve(stream, 0))
+    if (!result && (!holds_reserve(stream, 0) || !(dependence = depend(stream, point))))
         result = XPURT_ERROR_OUT_OF_HOST_MEMORY;
     if (!result)
         result = gpu_list_wait(stream->list, slot);
-    if (result)
+    if (result) {
+        dependence_free(dependence);
         return result;
+    }
 
     stream->work = true;
+    stream->dependence = dependence;
     stream->cause.timeline = &board->progress->timelines[point_stream(point)];
     stream->cause.value = point_value(point);
     hold(stream, resource_ref(gpu_slot_resource(slot)));
@@ -530,7 +548,8 @@ static xpurt_result external_wait_push(struct stream *stream, struct work *work)
                    .value = point_value(point) },
     };
 
-    if (!holds_reserve(stream, 0) || !markers_make(stream))
+    if (!holds_reserve(stream, 0) || !markers_make(stream) ||
+        !(marker.dependence = depend(stream, point)))
         return XPURT_ERROR_OUT_OF_HOST_MEMORY;
     hold(stream, resource_ref(&board->resource));
     external_hold(stream, work);
@@ -887,6 +906,8 @@ static void stream_free(struct stream *stream)
     struct session *session = stream->session;
 
     holds_release(stream, stream->holds_end);
+    dependence_free(stream->dependence);
+    dependences_end(stream);
     if (stream->list) {
         gpu_list_free(stream->list);
         user_discharge(session->user, CHARGE_STREAMS, 1);
@@ -978,19 +999,6 @@ static uint64_t lost_value(struct stream *stream)
     return UINT64_MAX;
 }
 
-/* The first marker of @p stream that comes behind @p value of @p timeline, or MARKER_NONE. */
-static uint64_t caused_by(struct stream *stream, const struct board_timeline *timeline,
-                          uint64_t value)
-{
-    uint64_t head = atomic_load_explicit(&stream->head, memory_order_relaxed);
-
-    for (uint64_t i = stream->freed; i != head; i++)
-        if (marker_at(stream, i)->cause.timeline == timeline &&
-            marker_at(stream, i)->cause.value >= value)
-            return i;
-    return stream->cause.timeline == timeline && stream->cause.value >= value ? head : MARKER_NONE;
-}
-
 /* Streams that the GPU makes wait for work of ours that is lost: it will be let go, so that they
  * drain, but nothing of that counts. */
 static void dependents_fail(struct stream *stream)
@@ -998,16 +1006,16 @@ static void dependents_fail(struct stream *stream)
     bool gone = !stream->session->board->session ||
                 atomic_load(&stream->timeline->status) == XPURT_ERROR_PEER_LOST;
     uint64_t value = lost_value(stream);
-    struct stream *other;
+    struct dependence *dependence;
 
-    for (other = stream->runtime->streams; other; other = other->next_stream) {
-        uint64_t position =
-            other == stream ? MARKER_NONE : caused_by(other, stream->timeline, value);
+    DL_FOREACH(stream->dependents, dependence) {
+        struct stream *other = dependence->waiter;
 
         /* Streams may wait for each other: told once is enough. */
-        if (position >= atomic_load(&other->lost_from))
+        if (dependence->value < value || other == stream ||
+            dependence->position >= atomic_load(&other->lost_from))
             continue;
-        marker_lose(other, position);
+        marker_lose(other, dependence->position);
         stream_fail(other, gone ? XPURT_ERROR_PEER_LOST : XPURT_ERROR_DEPENDENCY,
                     "it waits for stream %u of process %d, %s", stream->index,
                     (int)stream->session->pid, gone ? "which is gone" : "whose device is lost");

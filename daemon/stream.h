@@ -11,6 +11,7 @@
 #pragma once
 
 #include "daemon/board.h"
+#include "daemon/dependence.h"
 #include "daemon/gpu.h"
 #include "daemon/heap.h"
 
@@ -97,8 +98,9 @@ static inline bool cause_seen(const struct cause *cause)
 }
 
 struct marker {
-    struct gpu_slot *slot;    /* NULL: done with its cause */
-    struct gpu_slot *promise; /* to be signalled when the cause is seen; held by the stream */
+    struct gpu_slot *slot;         /* NULL: done with its cause */
+    struct dependence *dependence; /* that of the cause, for the loop; NULL: none */
+    struct gpu_slot *promise;      /* to be signalled when the cause is seen; held by the stream */
     struct cause cause;
     uint64_t value;                     /* to publish; 0: nothing, only gives back */
     uint64_t holds_end;                 /* what was held before this marker goes back with it */
@@ -124,17 +126,19 @@ struct stream {
     uint32_t slot;                      /* of the session's boards */
     uint32_t index;
     uint32_t device;
-    uint64_t accepted;     /* value of the last Record received */
-    uint64_t submitted;    /* value of the last one that is on the GPU or done */
-    bool external;         /* runs in the client's context: it puts on what we are told */
-    unsigned waits;        /* external: since the last record; each holds a slot */
-    bool work;             /* commands on the GPU behind the last marker */
-    struct cause cause;    /* a wait on the GPU behind the last marker */
-    struct graph *capture; /* borrowed: takes commands instead of running them */
-    bool wake;             /* published since the last wake */
-    bool failed;           /* later commands are dropped */
-    bool closing;          /* the client has destroyed it: no more commands */
-    bool destroyed;        /* it got there: free it when it is drained */
+    uint64_t accepted;             /* value of the last Record received */
+    uint64_t submitted;            /* value of the last one that is on the GPU or done */
+    bool external;                 /* runs in the client's context: it puts on what we are told */
+    unsigned waits;                /* external: since the last record; each holds a slot */
+    bool work;                     /* commands on the GPU behind the last marker */
+    struct cause cause;            /* a wait on the GPU behind the last marker */
+    struct dependence *dependence; /* that of the cause */
+    struct dependence *dependents; /* those on us */
+    struct graph *capture;         /* borrowed: takes commands instead of running them */
+    bool wake;                     /* published since the last wake */
+    bool failed;                   /* later commands are dropped */
+    bool closing;                  /* the client has destroyed it: no more commands */
+    bool destroyed;                /* it got there: free it when it is drained */
 
     struct work *queue, **queue_tail;   /* commands that cannot go to the GPU yet */
     enum blocked blocked;

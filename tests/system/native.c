@@ -735,3 +735,81 @@ Test(native, ends)
 {
     scene_play(ends, 3);
 }
+/* ---- very many --------------------------------------------------------------------------------------- */
+
+#define CROWD 24
+#define CROWD_STREAMS 500u
+#define CROWD_RECORDS 250u              /* a stream has room for 256 */
+#define EXTERNALS 500u
+
+/* One frame with so many records of a stream. */
+static void record_many(struct raw *raw, uint32_t stream)
+{
+    static Xpurt__Record records[CROWD_RECORDS];
+    static Xpurt__Command commands[CROWD_RECORDS], *pointers[CROWD_RECORDS];
+    Xpurt__ToDaemon message = XPURT__TO_DAEMON__INIT;
+
+    for (size_t i = 0; i < CROWD_RECORDS; i++) {
+        xpurt__record__init(&records[i]);
+        records[i].stream = stream;
+        records[i].value = ++raw->values[stream];
+        commands[i] = (Xpurt__Command){ RAW_COMMAND(RECORD), .record = &records[i] };
+        pointers[i] = &commands[i];
+    }
+    message.n_commands = CROWD_RECORDS;
+    message.commands = pointers;
+    test_require(raw_send_message(raw, &message) == 0, "it hung up: %s", raw->text);
+}
+
+static void crowd_wait(struct raw *raw, uint64_t point)
+{
+    for (uint32_t stream = 0; stream < CROWD_STREAMS; stream++) {
+        raw_stream_create(raw, stream, 0);
+        raw_wait(raw, stream, point);
+        record_many(raw, stream);
+    }
+    raw_settle(raw);
+    test_require(!raw->errors, "%s", raw->text);
+}
+
+/* A client dies with unfinished external streams while others, of whom none waits for it, have
+ * millions of unfinished records: nobody has to look at them all. */
+static void death_among_many(struct scene *scene)
+{
+    static struct raw crowd[CROWD];
+    struct member living, dying;
+    uint64_t point, took;
+
+    member_open(&living, scene);
+    member_open(&dying, scene);
+    external_create(&living.raw, 0, 0);
+    claim(&living, 0);
+    point = external_record(&living.raw, 0, 0);
+    raw_settle(&living.raw);
+    for (int i = 0; i < CROWD; i++) {
+        raw_open(&crowd[i], scene->daemon.socket);
+        crowd_wait(&crowd[i], point);
+    }
+    for (uint32_t stream = 0; stream < EXTERNALS; stream++) {
+        external_create(&dying.raw, stream, 0);
+        claim(&dying, stream);
+        external_record(&dying.raw, stream, stream);
+    }
+    raw_settle(&dying.raw);
+    test_require(!dying.raw.errors, "%s", dying.raw.text);
+
+    took = scene_now_ns();
+    member_close(&dying);
+    while (raw_counter(&scene->watcher, "sessions") > 3 + CROWD)
+        scene_sleep_ms(1);
+    took = scene_now_ns() - took;
+    test_require(took < 500000000, "%llu ms", (unsigned long long)took / 1000000);
+    member_close(&living);
+    for (int i = 0; i < CROWD; i++)
+        raw_close(&crowd[i]);
+}
+
+Test(native, death_among_many)
+{
+    scene_play(death_among_many, 1);
+}
