@@ -219,23 +219,6 @@ Test(crowd, no_descriptors_left)
     scene_end(&scene);
 }
 
-/* Milliseconds of CPU that the daemon has used. */
-static unsigned long cpu_ms(pid_t pid)
-{
-    unsigned long user = 0, system = 0;
-    char path[64];
-    FILE *file;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    file = fopen(path, "re");
-    test_require(file && fscanf(file,
-                                "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                                &user, &system) == 2,
-                 "%s", path);
-    fclose(file);
-    return (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
-}
-
 /* Not even one descriptor to turn somebody away with: newcomers wait until there are some, those
  * inside work on, and the daemon does not look at the queue of newcomers again and again. */
 Test(crowd, less_than_no_descriptors_left)
@@ -244,7 +227,7 @@ Test(crowd, less_than_no_descriptors_left)
     struct books books;
     struct scene scene;
     struct raw late;
-    unsigned long used;
+    uint64_t used;
 
     scene_begin(&scene, NULL);
     test_require(prlimit(scene.daemon.pid, RLIMIT_NOFILE, NULL, &before) == 0, "prlimit");
@@ -253,13 +236,14 @@ Test(crowd, less_than_no_descriptors_left)
     test_require(prlimit(scene.daemon.pid, RLIMIT_NOFILE, &none, NULL) == 0, "prlimit");
 
     raw_connect(&late, scene.daemon.socket);
-    used = cpu_ms(scene.daemon.pid);
+    used = scene_cpu_ms(&scene);
     for (int i = 0; i < 4; i++) {
         witness_check(&scene);
         scene_sleep_ms(250);
     }
-    used = cpu_ms(scene.daemon.pid) - used;
-    test_require(used < 600, "it used %lu ms of a second, and there was nothing to do", used);
+    used = scene_cpu_ms(&scene) - used;
+    test_require(used < 600, "it used %llu ms of a second, and there was nothing to do",
+                 (unsigned long long)used);
     test_require(poll(&(struct pollfd){ .fd = late.fd, .events = POLLIN }, 1, 0) == 0,
                  "it does not wait");
 

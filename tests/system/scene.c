@@ -114,6 +114,22 @@ unsigned scene_descriptors(struct scene *scene)
     return n;
 }
 
+uint64_t scene_cpu_ms(struct scene *scene)
+{
+    unsigned long long user = 0, system = 0;
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)scene->daemon.pid);
+    file = fopen(path, "re");
+    test_require(file, "%s: %s", path, strerror(errno));
+    test_require(fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+                        &user, &system) == 2,
+                 "%s cannot be read", path);
+    fclose(file);
+    return (user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK);
+}
+
 static uint64_t resident_kib(pid_t pid)
 {
     unsigned long long kib = 0;

@@ -60,5 +60,8 @@ void witness_check(struct scene *scene);
 /* Descriptors that the daemon has open, beside those of the software device. */
 unsigned scene_descriptors(struct scene *scene);
 
+/* Milliseconds of CPU that the daemon has used: those of a busy machine's clock say little. */
+uint64_t scene_cpu_ms(struct scene *scene);
+
 void scene_sleep_ms(long ms);
 uint64_t scene_now_ns(void);
