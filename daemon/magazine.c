@@ -101,6 +101,7 @@ void magazine_enter(struct session *session, struct memory_lease *lease, uint64_
         return;
     lease->entry = 1u + magazine->free[--magazine->n_free];
     magazine->leases[lease->entry - 1] = lease;
+    magazine->used[(lease->entry - 1) / 64] |= UINT64_C(1) << (lease->entry - 1) % 64;
     atomic_store_explicit(&magazine->page->entries[lease->entry - 1],
                           magazine_word(MAGAZINE_USED, requested), memory_order_release);
 }
@@ -114,6 +115,7 @@ void magazine_leave(struct session *session, struct memory_lease *lease)
     atomic_store_explicit(&magazine->page->entries[lease->entry - 1],
                           magazine_word(MAGAZINE_GONE, 0), memory_order_release);
     magazine->leases[lease->entry - 1] = NULL;
+    magazine->used[(lease->entry - 1) / 64] &= ~(UINT64_C(1) << (lease->entry - 1) % 64);
     magazine->free[magazine->n_free++] = (uint16_t)(lease->entry - 1);
     lease->entry = 0;
 }
@@ -124,16 +126,29 @@ static bool caught_up(const struct session *session, uint64_t position)
     return position <= session->position;
 }
 
+/* The first entry from @p at on that has a lease; MAGAZINE_ENTRIES: none. Most have none in most
+ * processes, and one that has no memory left looks at those of all. */
+static unsigned used_from(const struct magazine *magazine, unsigned at)
+{
+    uint64_t mask = UINT64_MAX << at % 64;
+
+    for (unsigned word = at / 64; word < MAGAZINE_ENTRIES / 64; word++, mask = UINT64_MAX)
+        if (magazine->used[word] & mask)
+            return word * 64 + (unsigned)__builtin_ctzll(magazine->used[word] & mask);
+    return MAGAZINE_ENTRIES;
+}
+
 struct memory_lease *magazine_reclaim(struct session *session, unsigned *at)
 {
     struct magazine *magazine = session->magazine;
 
-    for (; magazine && *at < MAGAZINE_ENTRIES; ++*at) {
+    if (!magazine || magazine->n_free == MAGAZINE_ENTRIES)
+        return NULL;
+    for (; (*at = used_from(magazine, *at)) < MAGAZINE_ENTRIES; ++*at) {
         _Atomic uint64_t *entry = &magazine->page->entries[*at];
         uint64_t word = atomic_load_explicit(entry, memory_order_acquire);
 
-        if (magazine->leases[*at] && magazine_state(word) == MAGAZINE_CACHED &&
-            caught_up(session, magazine_value(word)) &&
+        if (magazine_state(word) == MAGAZINE_CACHED && caught_up(session, magazine_value(word)) &&
             atomic_compare_exchange_strong(entry, &word, magazine_word(MAGAZINE_GONE, 0)))
             return magazine->leases[*at];
     }

@@ -12,7 +12,8 @@ struct session;
 struct magazine {
     struct magazine_page *page;         /* shared with the client, who may write anything */
     struct memory_lease *leases[MAGAZINE_ENTRIES]; /* borrowed; NULL: the entry is free */
-    uint16_t free[MAGAZINE_ENTRIES];               /* entries without a lease */
+    uint64_t used[MAGAZINE_ENTRIES / 64];          /* a bit for each entry with a lease */
+    uint16_t free[MAGAZINE_ENTRIES];               /* entries without one */
     unsigned n_free;
 };
 

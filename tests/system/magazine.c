@@ -278,6 +278,37 @@ Test(magazine, many_trims)
     scene_play(many_trims, 3);
 }
 
+/* Each of many processes has a magazine, and one asks again and again for what they keep: nothing. */
+static void many_magazines(struct scene *scene)
+{
+    enum { CLIENTS = 900, ASKS = 1000 };
+    struct client **clients = calloc(CLIENTS, sizeof(*clients));
+    uint64_t alone, among_many;
+
+    test_require(clients, "no memory");
+    clients[0] = client_new(scene);
+    alone = scene_cpu_ms(scene);
+    for (unsigned i = 0; i < ASKS; i++)
+        trim(clients[0]);
+    alone = scene_cpu_ms(scene) - alone;
+    for (unsigned i = 1; i < CLIENTS; i++)
+        clients[i] = client_new(scene);
+    among_many = scene_cpu_ms(scene);
+    for (unsigned i = 0; i < ASKS; i++)
+        trim(clients[0]);
+    among_many = scene_cpu_ms(scene) - among_many;
+    for (unsigned i = 0; i < CLIENTS; i++)
+        client_free(clients[i]);
+    free(clients);
+    test_require(among_many < 4 * alone + 300, "%llu ms, alone %llu ms",
+                 (unsigned long long)among_many, (unsigned long long)alone);
+}
+
+Test(magazine, many_of_them)
+{
+    scene_play(many_magazines, 1);
+}
+
 /* ---- death ---------------------------------------------------------------------------------------------- */
 
 /* Gone with memory in use, cached, pending, recorded, and with an answer under way. */
