@@ -67,6 +67,15 @@ static ze_device_type_t device_type(void)
     return type && strcmp(type, "gpu") == 0 ? ZE_DEVICE_TYPE_GPU : ZE_DEVICE_TYPE_CPU;
 }
 
+/* They can also be told that the memory is a card's own, and do then what they do on such. */
+static ze_device_property_flags_t device_flags(void)
+{
+    const char *memory = getenv("ZE_SOFT_DEVICE_MEMORY");
+
+    return ZE_DEVICE_PROPERTY_FLAG_ONDEMANDPAGING |
+           (memory && strcmp(memory, "discrete") == 0 ? 0 : ZE_DEVICE_PROPERTY_FLAG_INTEGRATED);
+}
+
 static void device_chain(ze_device_handle_t device, void *chain)
 {
     for (struct chained *link = chain; link; link = link->pNext) {
@@ -102,7 +111,7 @@ static ze_result_t device_get_properties(ze_device_handle_t device,
         .type = device_type(),
         .vendorId = cpu_vendor_id(),
         .deviceId = device->index,
-        .flags = ZE_DEVICE_PROPERTY_FLAG_INTEGRATED | ZE_DEVICE_PROPERTY_FLAG_ONDEMANDPAGING,
+        .flags = device_flags(),
         .coreClockRate = cpu_clock_mhz(),
         .maxMemAllocSize = soft_driver.memory_total,
         .maxHardwareContexts = UINT16_MAX,

@@ -243,5 +243,17 @@ Test(device_environment, count_and_clock_can_be_set)
     CHECK(properties.kernelTimestampValidBits == 20 && properties.type == ZE_DEVICE_TYPE_GPU);
     OK(zeDeviceGetGlobalTimestamps(soft.devices[0], &host, &device));
     CHECK(device < 1u << 20);
+    CHECK(properties.flags & ZE_DEVICE_PROPERTY_FLAG_INTEGRATED);
+    soft_close();
+}
+
+Test(device_environment, memory_can_be_called_discrete)
+{
+    ze_device_properties_t properties = { .stype = ZE_STRUCTURE_TYPE_DEVICE_PROPERTIES };
+
+    setenv("ZE_SOFT_DEVICE_MEMORY", "discrete", 1);
+    soft_open();
+    OK(zeDeviceGetProperties(soft.devices[0], &properties));
+    CHECK(!(properties.flags & ZE_DEVICE_PROPERTY_FLAG_INTEGRATED));
     soft_close();
 }
