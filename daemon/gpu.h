@@ -184,9 +184,10 @@ bool gpu_pool_reset(struct gpu_pool *pool, unsigned index);
 /* What other processes open: the 64 bytes, and the descriptor that must travel with them (borrowed). */
 int gpu_pool_handle(struct gpu_pool *pool, const void **ret_bytes);
 
-/* The same for the allocation that begins at @p address; the driver keeps the descriptor. */
-xpurt_result gpu_memory_handle(struct gpu_context *context, uint64_t address, uint8_t ret_bytes[64],
-                               int *ret_fd);
+/* The same for the allocation of @p size bytes that begins at @p address; the driver keeps the descriptor.
+ * Fails where it names more than that. */
+xpurt_result gpu_memory_handle(struct gpu_context *context, uint64_t address, uint64_t size,
+                               uint8_t ret_bytes[64], int *ret_fd);
 
 /* Who may open handles of ours: this build of the driver. */
 const uint8_t *gpu_driver_uuid(const struct gpu *gpu);

@@ -3,7 +3,8 @@
  *
  * Guarantees of this file:
  *   - a slot is never reset or handed out here: its user does so, who knows who looks at it;
- *   - the descriptor that names a pool goes with the pool, and is never closed twice.
+ *   - the descriptor that names a pool goes with the pool, and is never closed twice;
+ *   - no descriptor of memory leaves that names more than the one allocation.
  */
 #include "daemon/gpu_internal.h"
 
@@ -13,6 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LARGE_PAGE (UINT64_C(2) << 20)  /* drivers round allocations up to that */
 
 struct shared_slot {
     struct gpu_slot slot;               /* first: a resource, and a slot */
@@ -180,18 +183,33 @@ int gpu_pool_handle(struct gpu_pool *pool, const void **ret_bytes)
     return pool_fd(pool);
 }
 
-xpurt_result gpu_memory_handle(struct gpu_context *context, uint64_t address, uint8_t ret_bytes[64],
-                               int *ret_fd)
+/* A driver may cut small allocations from larger ones, of several users: whoever has the descriptor can map
+ * all of it. The offset in there is told by the handle. */
+static bool names_more(const ze_ipc_mem_handle_t *handle, int fd, uint64_t size)
+{
+    uint64_t offset;
+    off_t end = lseek(fd, 0, SEEK_END);
+
+    memcpy(&offset, handle->data + sizeof(uint64_t), sizeof(offset));
+    return offset || (end > 0 && ((uint64_t)end - 1) / LARGE_PAGE > (size - 1) / LARGE_PAGE);
+}
+
+xpurt_result gpu_memory_handle(struct gpu_context *context, uint64_t address, uint64_t size,
+                               uint8_t ret_bytes[64], int *ret_fd)
 {
     ze_ipc_mem_handle_t handle;
     xpurt_result result;
+    int fd;
 
     result =
         gpu_check("zeMemGetIpcHandle",
                   zeMemGetIpcHandle(context->handle, (const void *)(uintptr_t)address, &handle));
     if (result)
         return result;
+    memcpy(&fd, handle.data, sizeof(fd));
+    if (names_more(&handle, fd, size))
+        return gpu_check("naming this memory alone", ZE_RESULT_ERROR_UNSUPPORTED_FEATURE);
     memcpy(ret_bytes, handle.data, sizeof(handle.data));
-    memcpy(ret_fd, handle.data, sizeof(*ret_fd));
+    *ret_fd = fd;
     return XPURT_SUCCESS;
 }

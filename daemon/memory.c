@@ -1009,7 +1009,8 @@ void memory_native(struct session *session, uint32_t serial, const Xpurt__Memory
                       request->address);
         return;
     }
-    result = gpu_memory_handle(session->user->context, lease->block->slab->address, bytes, &fd);
+    result = gpu_memory_handle(session->user->context, lease->block->slab->address,
+                               lease->block->slab->size, bytes, &fd);
     if (result) {
         session_error(session, serial, 0, result, "no native handle: %s", gpu_error());
         return;
