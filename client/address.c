@@ -3,12 +3,15 @@
  *
  * Guarantees of this file:
  *   - an address has one meaning: segments of device memory that this process has a part of are
- *     reserved here, so that no host memory can ever lie where a device address points.
+ *     reserved here, so that no host memory can ever lie where a device address points;
+ *   - a mapping of a segment stays only as long as it is certain that the segment is the same: while
+ *     one range in it, in use or in the magazine, is still ours.
  */
 #include "client/address.h"
 
 #include "client/host.h"
 #include "client/magazine.h"
+#include "client/mapping.h"
 #include "client/result.h"
 #include "client/statistics.h"
 
@@ -69,6 +72,11 @@ static int segment_hold(uint64_t start, uint64_t size)
     struct range *segment = ranges_find(&segments, start);
     int e;
 
+    if (segment && segment->mapping) {
+        /* Is it still the one that was mapped? Not if the daemon has taken back all that was in it. */
+        magazine_sweep();
+        segment = ranges_find(&segments, start);
+    }
     if (segment && segment->start == start && segment->size == size) {
         segment->opens++;
         return 0;
@@ -92,7 +100,13 @@ static void segment_drop(uint64_t address)
     if (--segment->opens)
         return;
     ranges_remove(&segments, segment);
+    mapping_detach(former.mapping);
     pages_release(former.start, former.size);
+}
+
+struct range *segment_find(uint64_t address)
+{
+    return ranges_find(&segments, address);
 }
 
 xpurt_result range_add(const struct range *range, uint64_t segment, uint64_t segment_size)

@@ -12,6 +12,10 @@ extern struct ranges addresses;
  * @p segment. XPURT_ERROR_SYSTEM: host memory lies there. */
 xpurt_result range_add(const struct range *range, uint64_t segment, uint64_t segment_size);
 
+/* The driver's segment around @p address, which lies in device memory of this process. NULL: none. Valid
+ * until the next change. */
+struct range *segment_find(uint64_t address);
+
 /* Whether any byte of [start, start + size) is device memory or pinned memory, in use or not. */
 bool addresses_touch(uint64_t start, uint64_t size);
 

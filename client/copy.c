@@ -4,6 +4,7 @@
  * Guarantees of this file: only addresses inside live memory of this process are sent to the daemon,
  * with all bytes of what was asked.
  */
+#include "client/direct.h"
 #include "client/place.h"
 #include "client/result.h"
 #include "client/staging.h"
@@ -35,9 +36,30 @@ static xpurt_result copy_here(void *to, const void *from, size_t size, xpurt_str
     return r;
 }
 
+/* One end is ordinary memory. @p direct: the other is device memory that may be mapped. */
+static xpurt_result copy_pageable(void *to, const struct place *target, const void *from,
+                                  const struct place *source, size_t size, bool direct,
+                                  xpurt_stream *stream)
+{
+    xpurt_result r = XPURT_SUCCESS;
+    bool done = false;
+
+    if (source->kind == PLACE_DEVICE) {
+        if (direct)
+            r = direct_download(stream, to, source->location.offset, size, &done);
+        return r || done ? r : staging_download(stream, to, &source->location, size);
+    }
+    if (target->kind == PLACE_PAGEABLE)
+        return copy_here(to, from, size, stream);
+    if (direct)
+        r = direct_upload(stream, target->location.offset, from, size, &done);
+    return r || done ? r : staging_upload(stream, &target->location, from, size);
+}
+
 xpurt_result xpurt_memcpy_async(void *to, const void *from, size_t size, xpurt_stream *stream)
 {
     struct place target = { 0 }, source = { 0 };
+    bool direct = false;
     xpurt_result r;
 
     r = stream_enter(stream);
@@ -58,13 +80,9 @@ xpurt_result xpurt_memcpy_async(void *to, const void *from, size_t size, xpurt_s
         r = copy_send(stream, &target, &source, size);
         size = 0;
     }
+    if (size && r == XPURT_SUCCESS)
+        direct =
+            direct_possible(stream, (uintptr_t)(source.kind == PLACE_DEVICE ? from : to), size);
     session_leave();
-    if (r || !size)
-        return r;
-
-    if (source.kind == PLACE_DEVICE)
-        return staging_download(stream, to, &source.location, size);
-    if (target.kind == PLACE_PAGEABLE)
-        return copy_here(to, from, size, stream);
-    return staging_upload(stream, &target.location, from, size);
+    return r || !size ? r : copy_pageable(to, &target, from, &source, size, direct, stream);
 }

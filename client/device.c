@@ -215,6 +215,12 @@ uint64_t device_local_memory(uint32_t device)
     return devices[device].properties.local_memory;
 }
 
+bool device_shares_memory(uint32_t device)
+{
+    return device < n_devices && devices[device].properties.integrated &&
+           devices[device].properties.ipc_memory;
+}
+
 xpurt_result xpurt_device_get_properties(int device, xpurt_device_properties *ret_properties)
 {
     xpurt_result r;

@@ -6,6 +6,8 @@
 
 #include <xpurt/base.h>
 
+#include <stdbool.h>
+
 struct xpurtp_identity;
 
 /* Take over the devices of a Welcome. 0 or -errno. The lock is held. */
@@ -22,6 +24,9 @@ void device_use(uint32_t device);
 
 /* Bytes of local memory for each group on a device that exists. The lock is held. */
 uint64_t device_local_memory(uint32_t device);
+
+/* Whether the memory of a device that exists is the host's, and may be mapped. The lock is held. */
+bool device_shares_memory(uint32_t device);
 
 /* Make @p device current again, whatever happened to the connection meanwhile. */
 void device_restore(int device);

@@ -220,10 +220,22 @@ static void device_release(struct range *range, bool opening, uint32_t stream)
         range_drop(range);
 }
 
-/* The device memory in use that starts at @p ptr. The lock is held. */
+/* The device memory in use around @p ptr, when no thread of this process copies from or to it: one that
+ * does has to be over soon, and nobody may get the memory before. NULL: there is none. The lock is held,
+ * and free meanwhile. */
+static struct range *range_at_rest(const void *ptr)
+{
+    struct range *range;
+
+    while ((range = ranges_find(&addresses, (uintptr_t)ptr)) && range->copies)
+        connection_await_change();
+    return range;
+}
+
+/* The device memory in use that starts at @p ptr. The lock is held, and free meanwhile. */
 static xpurt_result range_starting(const void *ptr, struct range **ret_range)
 {
-    struct range *range = ranges_find(&addresses, (uintptr_t)ptr);
+    struct range *range = range_at_rest(ptr);
 
     if (!range || range->kind != RANGE_DEVICE || range->start != (uintptr_t)ptr)
         return not_ours(ptr, "the start of live device memory");
@@ -416,7 +428,7 @@ xpurt_result xpurt_mem_close_ipc_handle(void *ptr)
     r = session_enter();
     if (r)
         return r;
-    range = ranges_find(&addresses, (uintptr_t)ptr);
+    range = range_at_rest(ptr);
     if (range && range->kind == RANGE_DEVICE && range->opens)
         device_release(range, true, 0);
     else

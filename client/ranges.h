@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct host_segment;
+struct mapping;
 
 enum range_kind {
     RANGE_DEVICE,
@@ -27,6 +28,8 @@ struct range {
     int32_t owner;                      /* process that allocated it; 0: gone */
     uint32_t entry;                     /* 1 + that in the magazine; 0: none */
     uint64_t rounded;                   /* bytes of the block */
+    uint32_t copies;                    /* of this process's threads, under way: not to be freed */
+    struct mapping *mapping;            /* a segment's; NULL: it was not asked for */
 };
 
 /* Sorted; ranges never overlap. */

@@ -17,6 +17,7 @@
 #include "client/event.h"
 #include "client/graph.h"
 #include "client/host.h"
+#include "client/mapping.h"
 #include "client/module.h"
 #include "client/native.h"
 #include "client/result.h"
@@ -315,6 +316,7 @@ static void session_finish(enum session_end why)
     staging_end();
     host_end(why);
     modules_end(why);
+    mappings_end(why);
     addresses_end();
     events_end(why);
     session.slot = SESSION_NO_SLOT;

@@ -185,6 +185,11 @@ static size_t piece_of(size_t copy)
     return size;
 }
 
+bool staging_holds(size_t size)
+{
+    return size <= CHUNKS * piece_of(size);
+}
+
 static size_t least(size_t a, size_t b)
 {
     return a < b ? a : b;

@@ -14,6 +14,9 @@ xpurt_result staging_upload(xpurt_stream *stream, const Xpurt__Location *to, con
 xpurt_result staging_download(xpurt_stream *stream, void *to, const Xpurt__Location *from,
                               size_t size);
 
+/* Whether an upload of @p size bytes fits into the chunks, so that it need not wait for a busy stream. */
+bool staging_holds(size_t size);
+
 /* Give back what no copy needs just now. The lock is held. */
 void staging_trim(void);
 

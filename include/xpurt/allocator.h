@@ -33,7 +33,7 @@ XPURT_API xpurt_result xpurt_malloc_async(void **ret_ptr, size_t size, xpurt_str
  * for them first, or xpurt_record_stream() has named them. Null is a no-op.
  * @return as xpurt_free(); XPURT_ERROR_INVALID_HANDLE; XPURT_ERROR_INVALID_DEVICE when the stream is
  *         not on the device of the memory; XPURT_ERROR_FORKED
- * @note thread-safe; never waits. Like cudaFreeAsync.
+ * @note thread-safe; waits as xpurt_free() does, hence not for the stream. Like cudaFreeAsync.
  */
 XPURT_API xpurt_result xpurt_free_async(void *ptr, xpurt_stream *stream);
 

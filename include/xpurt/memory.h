@@ -36,7 +36,8 @@ XPURT_API xpurt_result xpurt_malloc(void **ret_ptr, size_t size);
  * back when that is done and the last process that opened it has let go. Null is a no-op.
  * @return XPURT_SUCCESS; XPURT_ERROR_INVALID_ADDRESS for a pointer that is not the start of a live
  *         allocation of this process
- * @note thread-safe; never waits. Like cudaFree without its implicit synchronisation.
+ * @note thread-safe; waits for nothing but a copy of ordinary memory that another thread of this process
+ *       is busy with. Like cudaFree without its implicit synchronisation.
  */
 XPURT_API xpurt_result xpurt_free(void *ptr);
 
