@@ -40,6 +40,17 @@ static void expect_no_wait(struct raw *raw, uint32_t stream, uint64_t point)
                  (int)raw_status(raw, stream));
 }
 
+/* Nor is there a handle to map it by. */
+static void expect_no_handle(struct raw *raw, uint64_t address)
+{
+    Xpurt__MemoryNative native = XPURT__MEMORY_NATIVE__INIT;
+    Xpurt__ToDaemon request = { RAW_REQUEST(MEMORY_NATIVE), .memory_native = &native };
+
+    native.address = address;
+    test_require(raw_result(raw, &request) == XPURT_ERROR_INVALID_ADDRESS, "%s", raw->text);
+    test_require(raw->fds.count == 0, "a descriptor came");
+}
+
 static void steal(int channel, void *data)
 {
     const struct loot *loot = data;
@@ -74,6 +85,7 @@ static void steal(int channel, void *data)
     raw_stream_create(&raw, 3, 0);
     raw_fill(&raw, 3, 0, loot->address, 4096, 0, 1);
     test_require(raw_status(&raw, 3) == XPURT_ERROR_INVALID_ADDRESS, "their memory was written");
+    expect_no_handle(&raw, loot->address);
 
     /* Its own things work, and its counters count only its own. */
     raw_stream_create(&raw, 4, 1);
