@@ -40,14 +40,24 @@ static xpurt_result make_events(void)
     return r ? r : xpurt_event_synchronize(event);
 }
 
+static xpurt_result obey(char order)
+{
+    switch (order) {
+    case CLIENT_CONNECT:
+        return connect_and_record();
+    case CLIENT_EVENTS:
+        return make_events();
+    default:
+        return XPURT_SUCCESS;
+    }
+}
+
 int role_client(void)
 {
     char order;
 
     while (read(STDIN_FILENO, &order, 1) == 1) {
-        xpurt_result r = order == CLIENT_CONNECT ? connect_and_record() : make_events();
-
-        if (r) {
+        if (obey(order)) {
             fprintf(stderr, "xpurt-bench client: %s\n", xpurt_last_error());
             return -1;
         }
@@ -63,6 +73,9 @@ int clients_start(struct child *clients, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         if (child_execute(&clients[i], "client", NULL) < 0)
+            return -1;
+    for (unsigned i = 0; i < n; i++)
+        if (client_do(&clients[i], CLIENT_NOTHING) < 0)
             return -1;
     return 0;
 }

@@ -6,14 +6,15 @@
 
 #include <stdint.h>
 
-#define EVENTS_PER_ORDER 100000         /* events that EVENTS makes */
+#define EVENTS_PER_ORDER 40000 /* events that EVENTS makes; a session has room for six times */
 
 enum client_order {
+    CLIENT_NOTHING = 'n',               /* answer: the process has begun */
     CLIENT_CONNECT = 'c',               /* connect, make a stream and an event, record, wait */
     CLIENT_EVENTS = 'e',                /* make and record EVENTS_PER_ORDER more events */
 };
 
-/* Start @p n of them; they do nothing before they are told to. 0, or < 0: row_fail(). */
+/* Start @p n of them; they have begun, and do nothing before they are told to. 0, or < 0: row_fail(). */
 int clients_start(struct child *clients, unsigned n);
 int client_do(struct child *client, enum client_order order);
 void clients_stop(struct child *clients, unsigned n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/json.c: the same figures for programs, with the values of each run. */
 #include "bench/figures.h"
+#include "bench/promise.h"
 #include "bench/report.h"
 
 #include <json-c/json.h>
@@ -36,6 +37,7 @@ void json_begin(const struct machine *machine, unsigned runs, double seconds)
     put_text(about, "cpu", machine->cpu);
     json_object_object_add(about, "cpus", json_object_new_int64(machine->cpus));
     put_text(about, "kernel", machine->kernel);
+    json_object_object_add(about, "virtual", json_object_new_boolean(machine->virtual));
     put_text(about, "device", machine->device);
     json_object_object_add(about, "load", figure(machine->load));
 
@@ -51,7 +53,7 @@ void json_begin(const struct machine *machine, unsigned runs, double seconds)
 static json_object *side_of(const struct row *row, const struct outcome *outcome, unsigned side)
 {
     struct figures figures = side_figures(outcome, side);
-    double ratio = side ? side_ratio(outcome, side) : 0;
+    double value = side_value(outcome, side);
     json_object *object = json_object_new_object(), *values;
 
     put_text(object, "name", row->sides[side].name);
@@ -67,9 +69,8 @@ static json_object *side_of(const struct row *row, const struct outcome *outcome
         json_object_array_add(values, figure(outcome->sides[side].values[run]));
     json_object_object_add(object, "values", values);
     if (side)
-        json_object_object_add(object, "ratio", figure(ratio));
-    put_goal(object, side ? &row->sides[side].ratio : &row->goal, row->more,
-             side ? ratio : figures.median);
+        json_object_object_add(object, "ratio", figure(value));
+    put_goal(object, side_goal(row, side), row->more, value);
     return object;
 }
 
@@ -94,8 +95,42 @@ void json_row(const struct row *row, const struct outcome *outcome)
     json_object_array_add(rows, object);
 }
 
+static json_object *promise_object(const struct promise_line *line)
+{
+    json_object *object = json_object_new_object(), *figures = json_object_new_array();
+
+    put_text(object, "promise", line->what);
+    put_text(object, "verdict", promise_verdict(line));
+    for (unsigned i = 0; i < line->n_figures; i++) {
+        const struct promise_figure *from = &line->figures[i];
+        json_object *to = json_object_new_object();
+
+        put_text(to, "row", from->row);
+        put_text(to, "unit", from->unit);
+        if (from->peer)
+            put_text(to, "peer", from->peer);
+        put_text(to, "better", from->more ? "more" : "less");
+        json_object_object_add(to, "value", figure(from->value));
+        json_object_object_add(to, "goal", figure(from->bound));
+        json_object_object_add(to, "met", json_object_new_boolean(from->met));
+        json_object_array_add(figures, to);
+    }
+    json_object_object_add(object, "figures", figures);
+    return object;
+}
+
+static void put_promises(void)
+{
+    json_object *promises = json_object_new_array();
+
+    for (unsigned promise = PROMISE_NONE + 1; promise < PROMISES; promise++)
+        json_object_array_add(promises, promise_object(promise_line(promise)));
+    json_object_object_add(page, "promises", promises);
+}
+
 void json_end(FILE *file)
 {
+    put_promises();
     fputs(json_object_to_json_string_ext(page, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
                                                    JSON_C_TO_STRING_NOSLASHESCAPE),
           file);

@@ -8,6 +8,7 @@
  */
 #include "bench/child.h"
 #include "bench/daemon.h"
+#include "bench/promise.h"
 #include "bench/report.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ static const char help[] =
     "Usage: xpurt-bench [OPTION]...\n"
     "Measure xpurt, and beside it what people would use otherwise.\n"
     "\n"
-    "  --only NAME     rows of that name, which may be a pattern such as 'copy-*'; repeatable\n"
+    "  --only NAME     rows of that name, which may be a pattern such as 'copy-*'; repeatable.\n"
+    "                  Rows 'scale-*' show how figures grow; they are measured only when named\n"
     "  --list          say what rows there are\n"
     "  --seconds S     of measuring for each row, peers included (default 3)\n"
     "  --runs N        xpurt and its peers take turns N times; medians are printed (default 5)\n"
@@ -41,8 +43,8 @@ static const char help[] =
     "Exit status: 0 all was measured, goals met or not; 1 something was not; 2 wrong option.\n";
 
 static const struct row *const lists[] = {
-    event_rows,     record_rows,  graph_rows, handoff_rows, relay_rows,    copy_rows,
-    allocator_rows, process_rows, idle_rows,  scale_rows,   fairness_rows, device_rows,
+    event_rows,   record_rows, graph_rows, handoff_rows, relay_rows, copy_rows,     allocator_rows,
+    process_rows, idle_rows,   million_rows, scale_rows, fairness_rows, device_rows,
 };
 
 static const struct {
@@ -70,12 +72,13 @@ static volatile sig_atomic_t interrupted;
 
 /* ---- options ---------------------------------------------------------------------------------------- */
 
+/* Rows that are measured on request only need to be named. */
 static bool chosen(const struct options *options, const struct row *row)
 {
     for (unsigned i = 0; i < options->n_patterns; i++)
         if (fnmatch(options->patterns[i], row->name, 0) == 0)
             return true;
-    return options->n_patterns == 0;
+    return options->n_patterns == 0 && (!row->on_request || options->list);
 }
 
 static int wrong(const char *text, const char *value)
@@ -237,11 +240,15 @@ static bool measure(const struct options *options, FILE *json)
         table_begin(&machine, options->runs, options->seconds);
     if (json)
         json_begin(&machine, options->runs, options->seconds);
-    for (unsigned i = 0; i < COUNT(lists) && complete; i++)
+    for (unsigned i = 0; i < COUNT(lists); i++)
+        for (const struct row *row = lists[i]; row->name; row++)
+            promise_expect(row);
+    for (unsigned i = 0; i < COUNT(lists) && outcome; i++)
         for (const struct row *row = lists[i]; row->name && !interrupted; row++) {
             if (!chosen(options, row))
                 continue;
             row_run(row, options->seconds, options->runs, outcome);
+            promise_add(row, outcome);
             complete = complete && !outcome->failed;
             if (table)
                 table_row(row, outcome);
@@ -253,7 +260,7 @@ static bool measure(const struct options *options, FILE *json)
     if (json)
         json_end(json);
     if (table)
-        table_end();
+        table_end(options->n_patterns == 0);
     return complete && !interrupted;
 }
 
@@ -314,7 +321,8 @@ static void list(const struct options *options)
     for (unsigned i = 0; i < COUNT(lists); i++)
         for (const struct row *row = lists[i]; row->name; row++)
             if (chosen(options, row))
-                printf("%-20s %s\n", row->name, row->what);
+                printf("%-20s %s%s\n", row->name, row->what,
+                       row->on_request ? " (on request)" : "");
 }
 
 /* This program is also the fresh process that some rows need. */

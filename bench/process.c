@@ -78,9 +78,10 @@ const struct row process_rows[] = {
         .name = "first-record",
         .what = "fresh process: connect, create a stream, see the first record complete",
         .unit = "us",
-        .goal = AIM(1000),
+        .promise = PROMISE_FRESH,
+        .goal = GOAL(1000),
         .sides = { { "xpurt", measure_first_record },
-                   { "Level Zero in the process", measure_level_zero, AIM(0.5) } },
+                   { "Level Zero in the process", measure_level_zero, GOAL(0.5) } },
     },
     { 0 },
 };

@@ -2,18 +2,18 @@
 /* bench/report.c: the table.
  *
  * Guarantees of this file: a figure stands beside its least and greatest; a goal stands beside what
- * was reached, met or not; what was not measured is named.
+ * was reached, met or not; what was not measured is named, and does not count as met.
  */
 #include "bench/report.h"
 #include "bench/figures.h"
+#include "bench/promise.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define TEXT 24
+#define TEXT NUMBER_SIZE
 
 static struct {
     unsigned goals, missed, failed;
@@ -22,18 +22,24 @@ static struct {
 
 /* ---- the machine ---------------------------------------------------------------------------------- */
 
-static void find_cpu(char *ret_cpu, size_t size)
+/* The first CPU's; a hypervisor shows as one of the things it can do. */
+static void find_cpu(struct machine *machine)
 {
     FILE *file = fopen("/proc/cpuinfo", "re");
-    char line[256];
+    char line[8192];
 
-    snprintf(ret_cpu, size, "unknown CPU");
-    while (file && fgets(line, sizeof(line), file))
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            line[strcspn(line, "\n")] = '\0';
-            snprintf(ret_cpu, size, "%s", strchr(line, ':') + 2);
-            break;
-        }
+    snprintf(machine->cpu, sizeof(machine->cpu), "unknown CPU");
+    machine->virtual = false;
+    while (file && fgets(line, sizeof(line), file) && line[0] != '\n') {
+        const char *value = strchr(line, ':');
+
+        line[strcspn(line, "\n")] = '\0';
+        if (value && strncmp(line, "model name", 10) == 0)
+            snprintf(machine->cpu, sizeof(machine->cpu), "%.*s", (int)sizeof(machine->cpu) - 1,
+                     value + 2);
+        else if (value && strncmp(line, "flags", 5) == 0)
+            machine->virtual = strstr(value, " hypervisor");
+    }
     if (file)
         fclose(file);
 }
@@ -43,7 +49,7 @@ void machine_describe(struct machine *ret_machine)
     xpurt_device_properties properties;
     struct utsname kernel;
 
-    find_cpu(ret_machine->cpu, sizeof(ret_machine->cpu));
+    find_cpu(ret_machine);
     ret_machine->cpus = sysconf(_SC_NPROCESSORS_ONLN);
     uname(&kernel);
     snprintf(ret_machine->kernel, sizeof(ret_machine->kernel), "%s %s", kernel.sysname,
@@ -58,26 +64,15 @@ void machine_describe(struct machine *ret_machine)
 
 /* ---- figures in words ----------------------------------------------------------------------------- */
 
-/* Three digits that count. */
-static const char *number(char text[TEXT], double value)
+/* "3.46 ns", "0.169x". */
+static const char *amount(char text[2 * TEXT], double value, const char *unit)
 {
-    static const struct {
-        double from;
-        const char *unit;
-    } units[] = { { 1e9, "G" }, { 1e6, "M" }, { 1e4, "k" } };
-    const char *unit = "";
-    int decimals;
+    char digits[NUMBER_SIZE];
 
-    for (unsigned i = 0; i < 3; i++)
-        if (value >= units[i].from) {
-            value /= units[i].from == 1e4 ? 1e3 : units[i].from;
-            unit = units[i].unit;
-            break;
-        }
-    decimals = value >= 100 || value == floor(value) ? 0 : value >= 10 ? 1 : 2;
-    if (value < 0.1 && value > 0)
-        decimals = 4;
-    snprintf(text, TEXT, "%.*f%s", decimals, value, unit);
+    if (strcmp(unit, "x") == 0)
+        snprintf(text, 2 * TEXT, "%.*fx", value < 1 ? 3 : 2, value);
+    else
+        snprintf(text, 2 * TEXT, "%s %s", number_text(digits, value), unit);
     return text;
 }
 
@@ -90,7 +85,7 @@ static const char *verdict(char text[2 * TEXT], const struct goal *goal, const c
     text[0] = '\0';
     if (goal->kind != GOAL_NONE)
         snprintf(text, 2 * TEXT, "%s %s %s%s: %s", goal->kind == GOAL_FIRM ? "goal" : "aim",
-                 more ? ">=" : "<=", number(bound, goal->bound), unit,
+                 more ? ">=" : "<=", number_text(bound, goal->bound), unit,
                  met                     ? "met" :
                  goal->kind == GOAL_FIRM ? "MISSED" :
                                            "not yet");
@@ -114,8 +109,8 @@ static void count(const struct row *row, const struct goal *goal, double value)
 
 void table_begin(const struct machine *machine, unsigned runs, double seconds)
 {
-    printf("%s, %ld CPUs, %s; device: %s\n", machine->cpu, machine->cpus, machine->kernel,
-           machine->device);
+    printf("%s, %ld CPUs%s, %s; device: %s\n", machine->cpu, machine->cpus,
+           machine->virtual ? " of a virtual machine" : "", machine->kernel, machine->device);
     printf("Medians of %u runs, (least .. greatest); %g s a row, xpurt and peers taking turns.\n",
            runs, seconds);
     if (machine->load > 0.5 * (double)machine->cpus)
@@ -129,19 +124,18 @@ static void side_line(const struct row *row, const struct outcome *outcome, unsi
 {
     const struct side *peer = &row->sides[side];
     struct figures figures = side_figures(outcome, side);
-    double ratio = side ? side_ratio(outcome, side) : 0;
-    char median[TEXT], least[TEXT], greatest[TEXT], range[3 * TEXT], times[TEXT] = "";
+    double value = side_value(outcome, side);
+    char median[TEXT], least[TEXT], greatest[TEXT], range[3 * TEXT], times[2 * TEXT] = "";
     char goal[2 * TEXT];
 
-    snprintf(range, sizeof(range), "(%s .. %s)", number(least, figures.least),
-             number(greatest, figures.greatest));
+    snprintf(range, sizeof(range), "(%s .. %s)", number_text(least, figures.least),
+             number_text(greatest, figures.greatest));
     if (side)
-        snprintf(times, sizeof(times), "%.*fx", ratio < 1 ? 3 : 2, ratio);
-    verdict(goal, side ? &peer->ratio : &row->goal, side ? "x" : "", row->more,
-            side ? ratio : figures.median);
-    printf("    %-26s %8s %-9s %-20s %9s  %s\n", peer->name, number(median, figures.median),
+        amount(times, value, "x");
+    verdict(goal, side_goal(row, side), side ? "x" : "", row->more, value);
+    printf("    %-26s %8s %-9s %-20s %9s  %s\n", peer->name, number_text(median, figures.median),
            row->unit, outcome->runs > 1 ? range : "", times, goal);
-    count(row, side ? &peer->ratio : &row->goal, side ? ratio : figures.median);
+    count(row, side_goal(row, side), value);
 }
 
 void table_row(const struct row *row, struct outcome *outcome)
@@ -160,8 +154,40 @@ void table_row(const struct row *row, struct outcome *outcome)
     fflush(stdout);
 }
 
-bool table_end(void)
+/* One line: whether it was met, then each figure with its goal. */
+static void promise_print(const struct promise_line *line)
 {
+    char value[2 * TEXT], bound[2 * TEXT];
+
+    printf("  %-7s  %-42s ", promise_verdict(line), line->what);
+    for (unsigned i = 0; i < line->n_figures; i++) {
+        const struct promise_figure *figure = &line->figures[i];
+
+        printf("%s %s%s%s (%s %s)", i ? "," : "", amount(value, figure->value, figure->unit),
+               figure->peer ? " " : "", figure->peer ? figure->peer : "",
+               figure->more ? ">=" : "<=",
+               figure->peer ? amount(bound, figure->bound, figure->unit) :
+                              number_text(bound, figure->bound));
+    }
+    puts(line->n_figures ? "" : " not measured");
+}
+
+static void promises_print(bool all)
+{
+    puts("\nWhat is promised, with the goals in parentheses:\n");
+    for (unsigned promise = PROMISE_NONE + 1; promise < PROMISES; promise++)
+        if (all || promise_line(promise)->n_figures)
+            promise_print(promise_line(promise));
+}
+
+bool table_end(bool all)
+{
+    bool some = all;
+
+    for (unsigned promise = PROMISE_NONE + 1; promise < PROMISES; promise++)
+        some = some || promise_line(promise)->n_figures;
+    if (some)
+        promises_print(all);
     printf("\n%u of %u goals met%s%s%s", total.goals - total.missed, total.goals,
            total.missed ? "; missed: " : "", total.names, total.failed ? "; " : ".\n");
     if (total.failed)

@@ -11,6 +11,7 @@ struct machine {
     char cpu[128];
     long cpus;
     char kernel[160];
+    bool virtual;                       /* a virtual machine, as far as the CPU tells */
     char device[128];
     double load;                        /* of the last minute, before we began */
 };
@@ -20,8 +21,9 @@ void machine_describe(struct machine *ret_machine);
 void table_begin(const struct machine *machine, unsigned runs, double seconds);
 void table_row(const struct row *row, struct outcome *outcome);
 
-/* Says which goals were missed and what could not be measured; true if all could. */
-bool table_end(void);
+/* Says what came of the promises, of @p all or of those that were measured, which goals were missed, and
+ * what could not be measured; true if all could. */
+bool table_end(bool all);
 
 /* Written at the end, as one object. */
 void json_begin(const struct machine *machine, unsigned runs, double seconds);

@@ -34,11 +34,34 @@ struct side {
     struct goal ratio;                  /* of a peer: for xpurt's value divided by this one's */
 };
 
+/* The lines of the table of what is promised (promise.h). A row that names one proves it, or a part of
+ * it, by its firm goals. */
+enum promise {
+    PROMISE_NONE,
+    PROMISE_QUERY,
+    PROMISE_RECORD_RING,
+    PROMISE_PAIRS,
+    PROMISE_RECORD_SOCKET,
+    PROMISE_HANDOFF_ACTIVE,
+    PROMISE_HANDOFF_ASLEEP,
+    PROMISE_RELAY,
+    PROMISE_REPLAY,
+    PROMISE_SESSIONS,
+    PROMISE_MEMORY,
+    PROMISE_MILLION,
+    PROMISE_FRESH,
+    PROMISE_IDLE,
+    PROMISE_FAIR,
+    PROMISES,
+};
+
 struct row {
     const char *name;
     const char *what;                   /* a line for people */
     const char *unit;
     bool more;                          /* more is better; else less is */
+    bool on_request;                    /* measured only when --only names it */
+    enum promise promise;
     unsigned runs_max;                  /* 0: as many as asked for */
     struct goal goal;                   /* for xpurt's own value */
     int (*open)(void);                  /* before the first run; as measure() */
@@ -48,8 +71,8 @@ struct row {
 
 /* Lists that end with a row without a name, one for each file. */
 extern const struct row event_rows[], record_rows[], handoff_rows[], relay_rows[], copy_rows[],
-    process_rows[], idle_rows[], scale_rows[], fairness_rows[], device_rows[], allocator_rows[],
-    graph_rows[];
+    process_rows[], idle_rows[], scale_rows[], million_rows[], fairness_rows[], device_rows[],
+    allocator_rows[], graph_rows[];
 
 /* Where rows are measured; set once, before the first of them. */
 struct environment {
