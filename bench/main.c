@@ -43,8 +43,9 @@ static const char help[] =
     "Exit status: 0 all was measured, goals met or not; 1 something was not; 2 wrong option.\n";
 
 static const struct row *const lists[] = {
-    event_rows,   record_rows, graph_rows, handoff_rows, relay_rows, copy_rows,     allocator_rows,
-    process_rows, idle_rows,   million_rows, scale_rows, fairness_rows, device_rows,
+    event_rows,     record_rows,   graph_rows,   handoff_rows, relay_rows,   copy_rows,
+    allocator_rows, process_rows,  idle_rows,    million_rows, scale_rows,
+    threads_rows,   fairness_rows, device_rows,
 };
 
 static const struct {
@@ -285,6 +286,10 @@ static bool measure_daemon(const struct options *options, const char *socket)
     complete = measure(options, json);
     if (json && json != stdout && fclose(json) != 0) {
         fprintf(stderr, "xpurt-bench: %s: %s\n", options->json, strerror(errno));
+        return false;
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "xpurt-bench: standard output: it could not all be written\n");
         return false;
     }
     return complete;

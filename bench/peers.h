@@ -27,6 +27,9 @@ int peer_send(double seconds, double *ret_ns);
 /* INCR of redis, one client on a Unix socket: requests/s. Skips where redis is not installed. */
 int peer_redis_open(void);
 void peer_redis_close(void);
+#define REDIS_PIPELINE_MAX 256
+int peer_redis(unsigned pipeline, double seconds,
+               double *ret_per_second);                      /* <= REDIS_PIPELINE_MAX */
 int peer_redis_1(double seconds, double *ret_per_second);    /* one request at a time */
 int peer_redis_64(double seconds, double *ret_per_second);   /* 64 requests at a time */
 int peer_redis_best(double seconds, double *ret_per_second); /* the best of 1, 16, 64 and 256 */

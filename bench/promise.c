@@ -60,7 +60,10 @@ void promise_add(const struct row *row, const struct outcome *outcome)
     struct promise_line *line = &lines[row->promise];
     unsigned before = line->n_figures;
 
-    if (!row->promise || outcome->failed)
+    if (!row->promise)
+        return;
+    line->run++;
+    if (outcome->failed)
         return;
     for (unsigned side = 0; side < ROW_SIDES_MAX && row->sides[side].name; side++)
         if (side_goal(row, side)->kind == GOAL_FIRM && !outcome->sides[side].skipped &&

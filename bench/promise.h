@@ -20,7 +20,8 @@ struct promise_figure {
 struct promise_line {
     const char *what;
     unsigned rows;                      /* that prove it */
-    unsigned measured;                  /* of those */
+    unsigned run;                       /* of those */
+    unsigned measured;                  /* of those, with all that their goals take */
     struct promise_figure figures[PROMISE_FIGURES_MAX];
     unsigned n_figures;
 };

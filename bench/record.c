@@ -11,9 +11,11 @@
 #include "bench/row.h"
 
 #define STREAM_BURSTS 256               /* that are recorded before the host waits */
+#define PAIRS_MAX REDIS_PIPELINE_MAX    /* in a frame */
 
 static xpurt_stream *producer, *consumer;
-static xpurt_event *events[RECORD_BURST], *last, *spare;
+static xpurt_event *events[PAIRS_MAX], *last, *spare;
+static unsigned n_pairs = RECORD_BURST; /* in a frame */
 
 static int open_streams(void)
 {
@@ -21,7 +23,7 @@ static int open_streams(void)
     TRY(xpurt_stream_create(&consumer));
     TRY(xpurt_event_create(XPURT_EVENT_DEFAULT, &last));
     TRY(xpurt_event_create(XPURT_EVENT_DEFAULT, &spare));
-    for (unsigned i = 0; i < RECORD_BURST; i++)
+    for (unsigned i = 0; i < PAIRS_MAX; i++)
         TRY(xpurt_event_create(XPURT_EVENT_DEFAULT, &events[i]));
     return 0;
 }
@@ -128,7 +130,7 @@ static int measure_synchronize(double seconds, double *ret_per_second)
 
 static int submit_pairs(void)
 {
-    for (unsigned i = 0; i < RECORD_BURST; i++) {
+    for (unsigned i = 0; i < n_pairs; i++) {
         TRY(xpurt_event_record(events[i], producer));
         TRY(xpurt_stream_wait_event(consumer, events[i]));
     }
@@ -171,18 +173,50 @@ static int pairs_streamed(void)
 
 static int measure_single(double seconds, double *ret_per_second)
 {
-    return measure_rate(pairs_single, RECORD_BURST, seconds, ret_per_second);
+    return measure_rate(pairs_single, n_pairs, seconds, ret_per_second);
 }
 
 static int measure_batched(double seconds, double *ret_per_second)
 {
-    return measure_rate(pairs_batched, RECORD_BURST, seconds, ret_per_second);
+    return measure_rate(pairs_batched, n_pairs, seconds, ret_per_second);
 }
 
 static int measure_streamed(double seconds, double *ret_per_second)
 {
-    return measure_rate(pairs_streamed, RECORD_BURST, seconds, ret_per_second);
+    return measure_rate(pairs_streamed, n_pairs, seconds, ret_per_second);
 }
+
+/* ---- what is in a frame ----------------------------------------------------------------------------- */
+
+#define FRAME_OF(n) \
+    static int open_frame_##n(void) \
+    { \
+        n_pairs = n; \
+        return open_socket_with_redis(); \
+    } \
+\
+    static int peer_redis_frame_##n(double seconds, double *ret_per_second) \
+    { \
+        return peer_redis(n, seconds, ret_per_second); \
+    }
+
+FRAME_OF(1)
+FRAME_OF(4)
+FRAME_OF(16)
+FRAME_OF(64)
+FRAME_OF(256)
+
+#define FRAME_ROW(n) \
+    { \
+        .name = "scale-frame-" #n, \
+        .what = "pairs as in record-wait-batched, " #n " to a frame", \
+        .unit = "pairs/s", \
+        .more = true, \
+        .on_request = true, \
+        .open = open_frame_##n, \
+        .close = peer_redis_close, \
+        .sides = { { "xpurt", measure_batched }, { "redis INCR -P " #n, peer_redis_frame_##n } }, \
+    }
 
 const struct row record_rows[] = {
     {
@@ -256,5 +290,10 @@ const struct row record_rows[] = {
         .close = peer_redis_close,
         .sides = { { "xpurt", measure_streamed }, { "redis INCR -P 64", peer_redis_64 } },
     },
+    FRAME_ROW(1),
+    FRAME_ROW(4),
+    FRAME_ROW(16),
+    FRAME_ROW(64),
+    FRAME_ROW(256),
     { 0 },
 };

@@ -116,37 +116,39 @@ static int measure(unsigned pipeline, double seconds, double *rate)
     return 0;
 }
 
+static double rates[REDIS_PIPELINE_MAX + 1]; /* the last one of each -P */
+
+int peer_redis(unsigned pipeline, double seconds, double *ret_per_second)
+{
+    int r = measure(pipeline, seconds, &rates[pipeline]);
+
+    *ret_per_second = rates[pipeline];
+    return r;
+}
+
 int peer_redis_1(double seconds, double *ret_per_second)
 {
-    static double rate;
-    int r = measure(1, seconds, &rate);
-
-    *ret_per_second = rate;
-    return r;
+    return peer_redis(1, seconds, ret_per_second);
 }
 
 int peer_redis_64(double seconds, double *ret_per_second)
 {
-    static double rate;
-    int r = measure(64, seconds, &rate);
-
-    *ret_per_second = rate;
-    return r;
+    return peer_redis(64, seconds, ret_per_second);
 }
 
 int peer_redis_best(double seconds, double *ret_per_second)
 {
     static const unsigned pipelines[] = { 1, 16, 64, 256 };
-    static double rates[4];
     double best = 0;
 
     for (unsigned i = 0; i < 4; i++) {
-        int r = measure(pipelines[i], seconds / 4, &rates[i]);
+        double rate = 0;
+        int r = peer_redis(pipelines[i], seconds / 4, &rate);
 
         if (r)
             return r;
-        if (rates[i] > best)
-            best = rates[i];
+        if (rate > best)
+            best = rate;
     }
     *ret_per_second = best;
     return 0;

@@ -176,7 +176,7 @@ static void promises_print(bool all)
 {
     puts("\nWhat is promised, with the goals in parentheses:\n");
     for (unsigned promise = PROMISE_NONE + 1; promise < PROMISES; promise++)
-        if (all || promise_line(promise)->n_figures)
+        if (all || promise_line(promise)->run)
             promise_print(promise_line(promise));
 }
 
@@ -185,7 +185,7 @@ bool table_end(bool all)
     bool some = all;
 
     for (unsigned promise = PROMISE_NONE + 1; promise < PROMISES; promise++)
-        some = some || promise_line(promise)->n_figures;
+        some = some || promise_line(promise)->run;
     if (some)
         promises_print(all);
     printf("\n%u of %u goals met%s%s%s", total.goals - total.missed, total.goals,

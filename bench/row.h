@@ -71,8 +71,8 @@ struct row {
 
 /* Lists that end with a row without a name, one for each file. */
 extern const struct row event_rows[], record_rows[], handoff_rows[], relay_rows[], copy_rows[],
-    process_rows[], idle_rows[], scale_rows[], million_rows[], fairness_rows[], device_rows[],
-    allocator_rows[], graph_rows[];
+    process_rows[], idle_rows[], scale_rows[], million_rows[], threads_rows[], fairness_rows[],
+    device_rows[], allocator_rows[], graph_rows[];
 
 /* Where rows are measured; set once, before the first of them. */
 struct environment {

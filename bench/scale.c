@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/scale.c: the row about many sessions: the cost of a command when a thousand processes submit
- * at once, beside the same by one of them while the others are connected and idle.
+/* bench/scale.c: rows about many sessions: the cost of a command when a thousand processes submit at
+ * once, beside the same by one of them while the others are connected and idle; on request the same
+ * for fewer processes.
  */
 #include "bench/child.h"
 #include "bench/clock.h"
@@ -83,16 +84,36 @@ static int serve_rounds(int socket)
     }
 }
 
-static int open_scale(void)
+static int open_sessions(unsigned n)
 {
     shared = shared_memory(sizeof(*shared));
     if (!shared)
         return -1;
-    for (; started < SESSIONS; started++)
+    for (; started < n; started++)
         if (child_start(&clients[started], serve_rounds) < 0)
             return -1;
-    await_count(&shared->ready, SESSIONS);
+    await_count(&shared->ready, n);
     return row_failed() ? -1 : 0;
+}
+
+static int open_1(void)
+{
+    return open_sessions(1);
+}
+
+static int open_10(void)
+{
+    return open_sessions(10);
+}
+
+static int open_100(void)
+{
+    return open_sessions(100);
+}
+
+static int open_1000(void)
+{
+    return open_sessions(SESSIONS);
 }
 
 static void close_scale(void)
@@ -119,13 +140,24 @@ static int measure(uint32_t active, double seconds, double *ret_ns)
 
 static int measure_all(double seconds, double *ret_ns)
 {
-    return measure(SESSIONS, seconds, ret_ns);
+    return measure(started, seconds, ret_ns);
 }
 
 static int measure_one(double seconds, double *ret_ns)
 {
     return measure(1, seconds, ret_ns);
 }
+
+#define SESSIONS_ROW(n) \
+    { \
+        .name = "scale-sessions-" #n, \
+        .what = "a record as in sessions-1000, sessions: " #n, \
+        .unit = "ns", \
+        .on_request = true, \
+        .open = open_##n, \
+        .close = close_scale, \
+        .sides = { { "xpurt", measure_all } }, \
+    }
 
 const struct row scale_rows[] = {
     {
@@ -134,9 +166,13 @@ const struct row scale_rows[] = {
             "a record by 1,000 sessions of 4 streams, 64 records to a frame, each frame awaited",
         .unit = "ns",
         .promise = PROMISE_SESSIONS,
-        .open = open_scale,
+        .open = open_1000,
         .close = close_scale,
         .sides = { { "xpurt", measure_all }, { "one session", measure_one, GOAL(1.5) } },
     },
+    SESSIONS_ROW(1),
+    SESSIONS_ROW(10),
+    SESSIONS_ROW(100),
+    SESSIONS_ROW(1000),
     { 0 },
 };
