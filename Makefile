@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 BUILD = build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench asan tsan format format-check install clean
+.PHONY: help setup build demo test bench performance asan tsan format format-check install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,11 @@ bench: ## measure beside peers; ARGS="--help" tells more
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
 	@$(BUILD)/bin/xpurt-bench $(ARGS)
+
+performance: ## measure all, refresh docs/performance.md; ARGS="--seconds 10"
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory build
+	@scripts/performance $(BUILD) $(ARGS)
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory test PRESET=asan
