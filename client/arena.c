@@ -7,6 +7,8 @@
  */
 #include "client/arena.h"
 
+#include "client/table.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,7 +20,7 @@
 #define ARENA_HINT ((void *)(uintptr_t)0x200000000000)
 
 const struct board_progress *arena_boards;
-struct arena_slot arena_slots[BOARD_SLOTS];
+TABLE struct arena_slot arena_slots[BOARD_SLOTS];
 
 int arena_reserve(void)
 {

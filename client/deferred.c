@@ -6,6 +6,8 @@
  */
 #include "client/deferred.h"
 
+#include "client/table.h"
+
 #define DEFERRED_MAX 4096u              /* about as many records as one frame holds */
 #define BUCKETS (4 * DEFERRED_MAX)      /* open addressing, never more than a quarter full */
 
@@ -16,9 +18,9 @@ struct deferred {
     uint32_t bucket;
 };
 
-static struct deferred list[DEFERRED_MAX];
+static TABLE struct deferred list[DEFERRED_MAX];
 static uint32_t used;
-static uint16_t buckets[BUCKETS];       /* 1 + index in the list; 0: empty */
+static TABLE uint16_t buckets[BUCKETS]; /* 1 + index in the list; 0: empty */
 
 /* The bucket that names @p cell, or the empty one where it belongs. */
 static uint32_t bucket_of(const struct board_cell *cell)

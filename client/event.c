@@ -15,6 +15,7 @@
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/stream.h"
+#include "client/table.h"
 #include "client/wait.h"
 #include "proto/handle.h"
 
@@ -52,9 +53,10 @@ static struct {
     uint32_t used;                      /* ever, by this session */
     uint32_t n_free;
     uint32_t n_dropped;                 /* destroyed, but opened elsewhere as far as we know */
-    uint32_t ask_at;                    /* so many dropped ones are worth a question */
-    uint32_t free[BOARD_CELLS];
-} cells = { .ask_at = RECLAIM_STEP };
+    uint32_t n_asked;                   /* of those: were left when we last asked */
+} cells;
+
+static TABLE uint32_t free_cells[BOARD_CELLS];
 
 /* In a child: whoever pinned events was a thread of the parent. */
 static void pins_drop(void)
@@ -71,8 +73,7 @@ static void pins_drop(void)
 
 void events_end(enum session_end why)
 {
-    cells.used = cells.n_free = cells.n_dropped = 0;
-    cells.ask_at = RECLAIM_STEP;
+    cells.used = cells.n_free = cells.n_dropped = cells.n_asked = 0;
     if (why == SESSION_RESET)
         pool_outdate(&events);
     else
@@ -153,10 +154,10 @@ static xpurt_result cells_reclaim(void)
     for (size_t i = 0; i < reclaimed->n_cells && cells.n_dropped; i++) {
         if (reclaimed->cells[i] >= cells.used)
             continue;
-        cells.free[cells.n_free++] = reclaimed->cells[i];
+        free_cells[cells.n_free++] = reclaimed->cells[i];
         cells.n_dropped--;
     }
-    cells.ask_at = cells.n_dropped + RECLAIM_STEP;
+    cells.n_asked = cells.n_dropped;
     reply_deinit(&reply);
     return XPURT_SUCCESS;
 }
@@ -166,13 +167,13 @@ static xpurt_result cell_take(uint32_t *ret_index)
     xpurt_result r;
 
     if (!cells.n_free && cells.n_dropped &&
-        (cells.n_dropped >= cells.ask_at || cells.used == BOARD_CELLS)) {
+        (cells.n_dropped >= cells.n_asked + RECLAIM_STEP || cells.used == BOARD_CELLS)) {
         r = cells_reclaim();
         if (r)
             return r;
     }
     if (cells.n_free)
-        *ret_index = cells.free[--cells.n_free];
+        *ret_index = free_cells[--cells.n_free];
     else if (cells.used < BOARD_CELLS)
         *ret_index = cells.used++;
     else
@@ -240,7 +241,7 @@ xpurt_result xpurt_event_create(unsigned flags, xpurt_event **ret_event)
             cell_reset(event->cell, flags);
             *ret_event = event;
         } else {
-            cells.free[cells.n_free++] = index;
+            free_cells[cells.n_free++] = index;
             r = XPURT_ERROR_QUOTA;
         }
     }
@@ -288,7 +289,7 @@ static void event_end(xpurt_event *event)
     else if (own && event->exported)
         exported_drop(event);
     else if (own)
-        cells.free[cells.n_free++] = event->index;
+        free_cells[cells.n_free++] = event->index;
 }
 
 xpurt_result xpurt_event_destroy(xpurt_event *event)

@@ -11,6 +11,7 @@
 #include "client/address.h"
 #include "client/memory.h"
 #include "client/result.h"
+#include "client/table.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,7 +30,7 @@ struct slot {
     uint32_t stream;
 };
 
-static struct {
+static TABLE struct {
     enum { MAGAZINE_NONE, MAGAZINE_OPENING, MAGAZINE_OPEN, MAGAZINE_UNSUPPORTED } state;
     struct magazine_page *page;         /* NULL: none */
     uint64_t bytes;                     /* cached */

@@ -11,6 +11,7 @@
 
 #include "client/arena.h"
 #include "client/result.h"
+#include "client/table.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -28,8 +29,9 @@ struct owner {
     struct xpurtp_pool *pools[NATIVE_POOLS];
 };
 
-static struct owner *owners[BOARD_SLOTS];
-static uint32_t n_free, free_slots[NATIVE_SLOTS]; /* own ones that were seen FREE */
+static TABLE struct owner *owners[BOARD_SLOTS];
+static TABLE uint32_t free_slots[NATIVE_SLOTS]; /* own ones that were seen FREE */
+static uint32_t n_free;
 static uint32_t next_pin;
 static uint64_t pool_ids;
 

@@ -11,6 +11,7 @@
 #include "client/device.h"
 #include "client/result.h"
 #include "client/stream.h"
+#include "client/table.h"
 
 #include <xpurt/device.h>
 
@@ -23,7 +24,7 @@ struct stream_pool {
     uint32_t requests;
 };
 
-static struct {
+static TABLE struct {
     xpurt_stream *normal;               /* the default stream */
     struct stream_pool pools[PRIORITIES];
 } standing[XPURT_DEVICES_MAX];

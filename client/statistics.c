@@ -10,6 +10,7 @@
 #include "client/device.h"
 #include "client/magazine.h"
 #include "client/result.h"
+#include "client/table.h"
 #include "proto/gauge.h"
 
 #include <xpurt/allocator.h>
@@ -37,7 +38,7 @@ struct statistics {
     uint64_t limit;                     /* bytes; 0: none */
 };
 
-static struct statistics statistics[XPURT_DEVICES_MAX];
+static TABLE struct statistics statistics[XPURT_DEVICES_MAX];
 
 static xpurt_memory_pool pool_of(uint64_t rounded)
 {

@@ -19,6 +19,7 @@
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/session.h"
+#include "client/table.h"
 #include "client/wait.h"
 
 #include <xpurt/device.h>
@@ -55,7 +56,7 @@ _Static_assert(sizeof(struct xpurt_stream) <= 64, "fits its place in the pool");
 static struct pool streams = { .object_size = 64, .capacity = STREAMS_MAX };
 static uint64_t serial;                 /* streams ever made */
 
-static struct {
+static TABLE struct {
     uint32_t used;                      /* timelines ever used by this session */
     struct xpurt_stream *live[BOARD_TIMELINES];
     struct draining draining[BOARD_TIMELINES]; /* oldest first */
