@@ -91,6 +91,7 @@ const struct row graph_rows[] = {
         .name = "graph-launch",
         .what = "launch a graph of 64 commands: the caller's time",
         .unit = "ns",
+        .promise = PROMISE_REPLAY,
         .open = open_graph,
         .sides = { { "xpurt", measure_launch },
                    { "64 calls by the socket", measure_submit, GOAL(0.05) } },

@@ -43,9 +43,9 @@ static const char help[] =
     "Exit status: 0 all was measured, goals met or not; 1 something was not; 2 wrong option.\n";
 
 static const struct row *const lists[] = {
-    event_rows,     record_rows,   graph_rows,   handoff_rows, relay_rows,   copy_rows,
-    allocator_rows, process_rows,  idle_rows,    million_rows, scale_rows,
-    threads_rows,   fairness_rows, device_rows,
+    event_rows, record_rows,    graph_rows,    handoff_rows, relay_rows,
+    copy_rows,  allocator_rows, process_rows,  idle_rows,    million_rows,
+    scale_rows, threads_rows,   fairness_rows, device_rows,
 };
 
 static const struct {
