@@ -65,6 +65,11 @@ void magazine_open(struct session *session, uint32_t serial)
     struct account *account = account_get(session);
     int fd = -1;
 
+    /* One that nothing was ever in may be asked for again: it could not be mapped. */
+    if (session->magazine && session->magazine->n_free == MAGAZINE_ENTRIES) {
+        account->page = NULL;
+        magazine_free(session);
+    }
     if (session->magazine) {
         session_error(session, serial, 0, XPURT_ERROR_INVALID_ARGUMENT,
                       "this process has its magazine already");

@@ -184,7 +184,12 @@ static void strange_requests(struct scene *scene)
     Xpurt__MemoryLimit limit = XPURT__MEMORY_LIMIT__INIT;
     Xpurt__Command limit_command = { RAW_COMMAND(MEMORY_LIMIT), .memory_limit = &limit };
 
+    test_require(alloc_for(client, 0, 5000, 0) == 0, "%s", client->raw.text);
     test_require(open_magazine(client) == XPURT_ERROR_INVALID_ARGUMENT, "a second magazine");
+    free_for(client, client->addresses[0], 1);
+    for (int i = 0; i < 3; i++)         /* an empty one does not count: it may have been lost */
+        test_require(open_magazine(client) == 0, "%s", client->raw.text);
+    client->raw.errors = 0;
     test_require(alloc_for(client, 1, 100, 0) == XPURT_ERROR_INVALID_HANDLE, "no such stream");
     test_require(alloc_for(client, UINT32_MAX - 1, 100, 0) == XPURT_ERROR_INVALID_HANDLE, "none");
     test_require(alloc_for(client, 0, UINT64_MAX, 0) == XPURT_ERROR_OUT_OF_MEMORY, "2^64 - 1");
