@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -706,11 +707,32 @@ static xpurt_result request_finish(struct waiter *waiter, Xpurt__ToClient__Reply
     return r;
 }
 
+/* Descriptors that cannot be received are lost, and what they stood for with them: do not ask. */
+static xpurt_result descriptors_check(unsigned n)
+{
+    int fds[FRAME_FDS_MAX], e = 0;
+    unsigned have = 0;
+
+    while (have < n && !e) {
+        fds[have] = fcntl(connection.socket, F_DUPFD_CLOEXEC, 0);
+        e = fds[have] < 0 ? errno : 0;
+        have += !e;
+    }
+    while (have)
+        close(fds[--have]);
+    return e ? error_set(XPURT_ERROR_SYSTEM, "no descriptor is left for what xpurtd would send: %s",
+                         strerror(e)) :
+               XPURT_SUCCESS;
+}
+
 xpurt_result connection_request(Xpurt__ToDaemon *request, Xpurt__ToClient__ReplyCase expected,
                                 unsigned n_fds, struct reply *ret_reply)
 {
     struct waiter waiter = { .reply = REPLY_NULL };
+    xpurt_result r = descriptors_check(n_fds);
 
+    if (r)
+        return r;
     if (request_send(request, -1, n_fds != 0, &waiter) == XPURT_SUCCESS)
         await_reply(&waiter, REPLY_TIMEOUT_S);
     return request_finish(&waiter, expected, n_fds, ret_reply);
@@ -721,7 +743,10 @@ xpurt_result connection_request_long(Xpurt__ToDaemon *request, int fd,
                                      struct reply *ret_reply)
 {
     struct waiter waiter = { .reply = REPLY_NULL };
+    xpurt_result r = descriptors_check(n_fds);
 
+    if (r)
+        return r;
     if (request_send(request, fd, true, &waiter) == XPURT_SUCCESS)
         await_reply(&waiter, REPLY_LONG_TIMEOUT_S);
     return request_finish(&waiter, expected, n_fds, ret_reply);
@@ -748,15 +773,19 @@ xpurt_result connection_open_rings(void)
     Xpurt__ToDaemon request = { REQUEST(RING_OPEN), .ring_open = &open };
     struct waiter waiter = { .reply = REPLY_NULL };
     struct reply reply = REPLY_NULL;
-    xpurt_result r;
+    xpurt_result r = descriptors_check(2);
 
     connection.rings_wanted = false;
+    if (r)
+        return r;
     /* Nobody may send anything meanwhile: it would be overtaken by what is in the ring. */
     if (request_send(&request, -1, true, &waiter) == XPURT_SUCCESS)
         await_reply_alone(&waiter);
     r = request_finish(&waiter, XPURT__TO_CLIENT__REPLY_RING_OPENED, 2, &reply);
     if (r == XPURT_SUCCESS)
         r = rings_use(reply.message->ring_opened, &reply.fds);
+    if (r && reply.message)
+        lose("its rings cannot be used"); /* but it uses them, to answer */
     reply_deinit(&reply);
     return r;
 }

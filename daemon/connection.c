@@ -417,8 +417,9 @@ static void receive(struct connection *connection)
     if (size)
         memcpy(receive_buffer, connection->kept + connection->kept_begin, size);
     n = frame_receive(connection->fd, receive_buffer + size, READ_CHUNK, &connection->fds);
-    if (n == -EPROTO) {
-        refuse(connection, "too many descriptors");
+    if (n == -EPROTO || n == -EMFILE) {
+        refuse(connection,
+               n == -EPROTO ? "too many descriptors" : "the daemon has no room for a descriptor");
         return;
     }
     connection->ended = n <= 0 && n != -EAGAIN;

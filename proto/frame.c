@@ -141,8 +141,10 @@ ssize_t frame_receive(int socket, void *bytes, size_t size, struct frame_fds *fd
             fits = fds_keep(fds, header) && fits;
 
     if (!fits || (message.msg_flags & MSG_CTRUNC)) {
+        bool many = !fits || fds->count == FRAME_FDS_MAX;
+
         frame_fds_close(fds);
-        return -EPROTO;
+        return many ? -EPROTO : -EMFILE;
     }
     return n;
 }

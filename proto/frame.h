@@ -46,5 +46,6 @@ int frame_fds_take(struct frame_fds *fds);
 ssize_t frame_send(int socket, const void *bytes, size_t size, const int *fds, unsigned n_fds);
 
 /* One recvmsg(2). Bytes received, 0 at end of file, or -errno. New descriptors (close-on-exec) are
- * added to @p fds; -EPROTO when more came than FRAME_FDS_MAX: all of them are closed. */
+ * added to @p fds; -EPROTO when more came than FRAME_FDS_MAX, -EMFILE when this process has no room for
+ * them: all of them are closed. */
 ssize_t frame_receive(int socket, void *bytes, size_t size, struct frame_fds *fds);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static struct test_daemon xpurtd;
 
@@ -195,6 +196,70 @@ Test(failures, recorder_of_an_own_event_dies)
 }
 
 /* A stream that fails tells why; the next one on its timeline is fine. */
+/* ---- no descriptors ------------------------------------------------------------------------------ */
+
+/* Whatever brings one fails with a sentence; all else goes on. */
+static void without_descriptors(xpurt_stream *stream, xpurt_event *event, void *memory)
+{
+    xpurt_event_handle handle;
+    xpurt_event *opened = NULL;
+    void *pinned = NULL;
+    int fd = -1;
+
+    test_expect(XPURT_ERROR_SYSTEM, xpurt_host_malloc(&pinned, 4096));
+    test_require(strstr(xpurt_last_error(), "descriptor"), "%s", xpurt_last_error());
+    test_ok(xpurt_event_get_ipc_handle(event, &handle));
+    test_expect(XPURT_ERROR_SYSTEM, xpurt_event_open_ipc_handle(&handle, &opened));
+    test_require(strstr(xpurt_last_error(), "descriptor"), "%s", xpurt_last_error());
+    test_require(!pinned && !opened, "something came of it");
+    test_ok(xpurt_memset_async(memory, 1, 4096, stream));
+    test_ok(xpurt_event_record(event, stream));
+    test_expect(XPURT_ERROR_SYSTEM, xpurt_event_get_fd(event, &fd));
+    /* Enough for a client to ask for rings. */
+    for (int i = 0; i < 1000; i++)
+        test_ok(xpurt_event_record(event, stream));
+}
+
+static void run_out(int channel, void *data)
+{
+    struct rlimit before, few;
+    xpurt_event_handle handle;
+    xpurt_stream *stream;
+    xpurt_event *event, *opened;
+    void *memory, *pinned;
+
+    (void)channel;
+    (void)data;
+    test_ok(xpurt_stream_create(&stream));
+    test_ok(xpurt_malloc(&memory, 4096));
+    test_ok(xpurt_event_create(XPURT_EVENT_INTERPROCESS, &event));
+    test_require(getrlimit(RLIMIT_NOFILE, &before) == 0, "getrlimit");
+    few = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
+    test_require(setrlimit(RLIMIT_NOFILE, &few) == 0, "setrlimit");
+    without_descriptors(stream, event, memory);
+    test_require(setrlimit(RLIMIT_NOFILE, &before) == 0, "setrlimit");
+
+    test_ok(xpurt_host_malloc(&pinned, 4096));
+    test_ok(xpurt_event_get_ipc_handle(event, &handle));
+    test_ok(xpurt_event_open_ipc_handle(&handle, &opened));
+    for (int i = 0; i < 1000; i++)
+        test_ok(xpurt_event_record(event, stream));
+    test_ok(xpurt_event_synchronize(opened));
+    test_ok(xpurt_stream_synchronize(stream));
+}
+
+Test(failures, no_descriptors_left)
+{
+    struct test_peer peer;
+
+    test_gate_open(&xpurtd);
+    test_peer_start(&peer, run_out, NULL);
+    test_peer_join(&peer);
+    test_daemon_await_counter("user-segments", 0);
+}
+
+/* ---- streams ------------------------------------------------------------------------------------- */
+
 Test(failures, a_failed_stream_does_not_spoil_the_next)
 {
     enum { MOST = 512 };
