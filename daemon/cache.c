@@ -205,8 +205,8 @@ void cache_observe(const struct user *user)
         const struct session *session = account->session;
 
         for (uint32_t i = 0; session && session->n_unfinished && i < BOARD_TIMELINES; i++)
-            if (session->streams[i])
-                stream_reclaim(session->streams[i]);
+            if (session->places[i].stream)
+                stream_reclaim(session->places[i].stream);
     }
 }
 

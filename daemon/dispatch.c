@@ -25,7 +25,7 @@
 
 static struct stream *session_stream(struct session *session, uint32_t index)
 {
-    struct stream *stream = index < BOARD_TIMELINES ? session->streams[index] : NULL;
+    struct stream *stream = index < BOARD_TIMELINES ? session->places[index].stream : NULL;
 
     return stream && !stream->closing ? stream : NULL;
 }
@@ -211,7 +211,7 @@ static void on_stream_create(struct session *session, const Xpurt__Command *comm
     const Xpurt__StreamCreate *create = command->stream_create;
     struct stream *stream;
 
-    if (create->stream >= BOARD_TIMELINES || session->streams[create->stream]) {
+    if (create->stream >= BOARD_TIMELINES || session->places[create->stream].stream) {
         session_error(session, 0, 0, XPURT_ERROR_INVALID_HANDLE,
                       "stream %u cannot be created: it %s", create->stream,
                       create->stream < BOARD_TIMELINES ? "exists" : "is out of range");

@@ -395,8 +395,8 @@ void graphs_end(struct session *session)
     struct graph *graph, *next;
 
     for (unsigned i = 0; i < BOARD_TIMELINES; i++)
-        if (session->streams[i])
-            session->streams[i]->capture = NULL;
+        if (session->places[i].stream)
+            session->places[i].stream->capture = NULL;
     HASH_ITER(hh, session->graphs, graph, next)
         graph_remove(session, graph);
 }

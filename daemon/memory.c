@@ -133,8 +133,8 @@ static void block_release(struct block *block, struct stream *stream, bool recor
 static void recorded_hold(struct session *session, const struct memory_lease *lease)
 {
     for (uint32_t i = 0; lease->recorded && i < BOARD_TIMELINES; i++)
-        if (lease->recorded[i / 64] >> i % 64 & 1 && session->streams[i])
-            stream_hold(session->streams[i], &lease->block->resource);
+        if (lease->recorded[i / 64] >> i % 64 & 1 && session->places[i].stream)
+            stream_hold(session->places[i].stream, &lease->block->resource);
 }
 
 /* @p stream: in whose order the memory is freed; NULL: whenever it is not used. */
@@ -162,7 +162,7 @@ static void lease_free(struct session *session, struct memory_lease *lease, stru
 /* The session's stream of that number, on the device of @p block. NULL: none. */
 static struct stream *stream_for(struct session *session, uint32_t index, const struct block *block)
 {
-    struct stream *stream = index < BOARD_TIMELINES ? session->streams[index] : NULL;
+    struct stream *stream = index < BOARD_TIMELINES ? session->places[index].stream : NULL;
 
     return stream && stream->device == block->slab->allocator->device ? stream : NULL;
 }
@@ -308,7 +308,7 @@ static void request_fail(struct request *request)
 static struct block *request_take(struct request *request)
 {
     struct session *session = request->session;
-    struct stream *stream = request->stream ? session->streams[request->stream - 1] : NULL;
+    struct stream *stream = request->stream ? session->places[request->stream - 1].stream : NULL;
     uint64_t order = stream ? stream_order(stream) : 0;
     struct block *block;
 
@@ -572,7 +572,7 @@ static bool alloc_check(struct session *session, uint32_t serial, const Xpurt__M
         return false;
     }
     stream = message->stream && message->stream <= BOARD_TIMELINES ?
-                 session->streams[message->stream - 1] :
+                 session->places[message->stream - 1].stream :
                  NULL;
     if (message->stream && (!stream || stream->device != message->device)) {
         session_error(session, serial, 0, XPURT_ERROR_INVALID_HANDLE,
@@ -618,7 +618,7 @@ void memory_record(struct session *session, const Xpurt__MemoryRecord *command)
     struct block *block = block_find(session->user, command->address);
     struct memory_lease *lease = block ? lease_of(session, block) : NULL;
 
-    if (!lease || command->stream >= BOARD_TIMELINES || !session->streams[command->stream]) {
+    if (!lease || command->stream >= BOARD_TIMELINES || !session->places[command->stream].stream) {
         session_error(session, 0, 0,
                       lease ? XPURT_ERROR_INVALID_HANDLE : XPURT_ERROR_INVALID_ADDRESS,
                       "there is no stream %u, or 0x%" PRIx64 " is not in memory of this process",
@@ -1088,8 +1088,8 @@ static void estate_make(struct session *session)
     HASH_ITER(hh, session->memory, lease, next)
         estate->blocks[estate->n++] = resource_ref(&lease->block->resource);
     for (uint32_t i = 0; i < BOARD_TIMELINES; i++)
-        if (session->streams[i])
-            stream_hold(session->streams[i], &estate->resource);
+        if (session->places[i].stream)
+            stream_hold(session->places[i].stream, &estate->resource);
     resource_unref(&estate->resource);
 }
 

@@ -100,21 +100,27 @@ static void name_set(struct session *session, const char *name)
 
 xpurt_result session_start(struct session *session, const char *name)
 {
+    struct runtime *runtime = session->runtime;
+    struct place *places = calloc(BOARD_TIMELINES, sizeof(*places));
     struct board *board = NULL;
-    int r;
+    int r = -ENFILE;
 
     assert(session->state == SESSION_NEW);
-    r = session->runtime->counters.sessions < session->runtime->limits->sessions ?
-            board_new(&session->runtime->boards, session, session->user, session->pid, &board) :
-            -ENFILE;
-    if (r < 0)
+    if (!places)
+        return XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    if (runtime->counters.sessions < runtime->limits->sessions)
+        r = board_new(&runtime->boards, session, session->user, session->pid, &board);
+    if (r < 0) {
+        free(places);
         return r == -ENFILE || r == -EMFILE ? XPURT_ERROR_QUOTA : XPURT_ERROR_OUT_OF_HOST_MEMORY;
+    }
 
+    session->places = places;
     session->board = board;
     board->charged = session->charged;
     session->charged = false;
     session->state = SESSION_READY;
-    session->runtime->counters.sessions++;
+    runtime->counters.sessions++;
     session->user->n_sessions++;
     name_set(session, name);
     return XPURT_SUCCESS;
@@ -164,8 +170,8 @@ void session_end(struct session *session)
     board_orphan(session->board);
     stream_waiters_release(session);
     for (unsigned i = 0; i < BOARD_TIMELINES; i++)
-        if (session->streams[i])
-            stream_close(session->streams[i]);
+        if (session->places[i].stream)
+            stream_close(session->places[i].stream);
     watch_end(session);
     event_end(session);
     session->user->n_sessions--;
@@ -176,7 +182,7 @@ void session_end(struct session *session)
     native_end(session);
     native_settle(runtime);
     for (unsigned i = 0; i < BOARD_TIMELINES; i++)
-        assert(!session->waiters[i] && !session->watches[i]);
+        assert(!session->places[i].waiters && !session->places[i].watches);
 }
 
 static void session_free(struct session *session)
@@ -189,6 +195,7 @@ static void session_free(struct session *session)
     if (session->charged)
         user_discharge(session->user, CHARGE_SESSIONS, 1);
     user_unref(session->user);
+    free(session->places);
     session->gone(session);
 }
 

@@ -23,6 +23,14 @@ enum session_state {
     SESSION_DEAD,                       /* hung up; streams drain */
 };
 
+/* What there is of one of the session's timelines. Side by side, so that a session pays for those it
+ * uses. */
+struct place {
+    struct stream *stream;
+    struct heap_node *waiters;          /* streams that wait for its records, by value */
+    struct heap_node *watches;          /* of its points, by value */
+};
+
 struct session {
     struct connection connection;       /* first: see session_of() */
     struct runtime *runtime;            /* borrowed: outlives us */
@@ -35,15 +43,13 @@ struct session {
     char name[64];
 
     struct board *board;                /* SESSION_READY and later */
-    struct stream *streams[BOARD_TIMELINES];
+    struct place *places;               /* BOARD_TIMELINES of them, likewise */
     unsigned n_streams;                 /* draining ones included */
     unsigned n_full;                    /* streams that are BLOCKED_FULL: we read no more */
     uint64_t n_queued;                  /* commands that wait in streams */
     uint64_t n_unfinished;              /* what commands on the GPU hold, over all streams */
     bool behind;                        /* too much of that: we read no more */
     struct session *prev_behind, *next_behind;
-    struct heap_node
-        *waiters[BOARD_TIMELINES];      /* streams that wait for records of ours, by value */
 
     unsigned n_requests;                /* under way in libuv's pool */
     unsigned n_trims;                   /* of them: MemoryTrim */
@@ -61,10 +67,9 @@ struct session {
     struct exported *exported;          /* own events others may open: hash by cell */
     uint32_t *reclaimed;                /* cells whose last opener is gone */
     size_t n_reclaimed;
-    struct event_lease *events;                 /* others' events opened: hash by (slot, cell) */
-    struct board_lease *boards;                 /* others' progress boards mapped: hash by slot */
-    struct heap_node *watches[BOARD_TIMELINES]; /* of points of each own stream, by value */
-    struct watch *watching;                     /* those that this client asked for */
+    struct event_lease *events;         /* others' events opened: hash by (slot, cell) */
+    struct board_lease *boards;         /* others' progress boards mapped: hash by slot */
+    struct watch *watching;             /* those that this client asked for */
 
     struct native *native;              /* the own native board, when it works with one */
     struct native_lease *natives;       /* others' native boards opened: hash by slot */

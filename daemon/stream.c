@@ -239,7 +239,7 @@ enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t
     if (!board->session || atomic_load(&timeline->status))
         return POINT_LOST;
 
-    stream = board->session->streams[index];
+    stream = board->session->places[index].stream;
     if (!stream || stream->submitted < value)
         return POINT_UNSUBMITTED;
     *ret_slot = marker_find(stream, value);
@@ -291,7 +291,7 @@ static void block_on_point(struct stream *stream, uint64_t point)
     stream->blocked = BLOCKED_POINT;
     stream->blocked_point = point;
     stream->blocked_session = session;
-    heap_add(&session->waiters[point_stream(point)], &stream->waiter, point_value(point));
+    heap_add(&session->places[point_stream(point)].waiters, &stream->waiter, point_value(point));
 }
 
 static void block_full(struct stream *stream)
@@ -311,7 +311,7 @@ static void waiter_remove(struct stream *stream)
 {
     if (!stream->blocked_session)
         return;
-    heap_remove(&stream->blocked_session->waiters[point_stream(stream->blocked_point)],
+    heap_remove(&stream->blocked_session->places[point_stream(stream->blocked_point)].waiters,
                 &stream->waiter);
     stream->blocked_session = NULL;
 }
@@ -338,7 +338,7 @@ static void waiters_resume(struct session *session, uint32_t index, uint64_t val
 {
     struct heap_node *first;
 
-    while ((first = session->waiters[index]) && first->value <= value) {
+    while ((first = session->places[index].waiters) && first->value <= value) {
         struct stream *waiter = HEAP_ENTRY(first, struct stream, waiter);
 
         waiter_remove(waiter);
@@ -448,7 +448,7 @@ static struct dependence *depend(struct stream *waiter, uint64_t point)
     const struct board *board = waiter->runtime->boards.boards[point_slot(point)];
 
     return dependence_new(waiter, atomic_load_explicit(&waiter->head, memory_order_relaxed),
-                          board->session->streams[point_stream(point)], point_value(point));
+                          board->session->places[point_stream(point)].stream, point_value(point));
 }
 
 /* Let the GPU hold back the stream's later commands until @p slot, which tells for @p point. */
@@ -912,7 +912,7 @@ static void stream_free(struct stream *stream)
         gpu_list_free(stream->list);
         user_discharge(session->user, CHARGE_STREAMS, 1);
     }
-    session->streams[stream->index] = NULL;
+    session->places[stream->index].stream = NULL;
     session->n_streams--;
     stream->runtime->counters.streams--;
     atomic_store_explicit(&stream->timeline->last, stream->accepted, memory_order_relaxed);
@@ -1050,7 +1050,7 @@ void stream_noticed(struct stream *stream)
     if (stream->work)
         touch(stream);
     if (stream->holds_begin == stream->holds_end && !stream->work && !stream->destroyed &&
-        stream->blocked != BLOCKED_FULL && !stream->session->watches[stream->index])
+        stream->blocked != BLOCKED_FULL && !stream->session->places[stream->index].watches)
         atomic_store(&stream->notify, false);
     if (stream->blocked == BLOCKED_FULL && !markers_full(stream))
         stream_resume(stream);
@@ -1095,8 +1095,8 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
     atomic_store_explicit(&timeline->device, device, memory_order_relaxed);
     atomic_store_explicit(&timeline->external, external, memory_order_relaxed);
     atomic_store_explicit(&timeline->state, TIMELINE_LIVE, memory_order_release);
-    session->streams[index] = stream;
-    if (session->watches[index])
+    session->places[index].stream = stream;
+    if (session->places[index].watches)
         stream_watched(stream);         /* they were here before the stream */
     DL_APPEND2(session->runtime->streams, stream, prev_stream, next_stream);
     session->n_streams++;

@@ -30,13 +30,13 @@ struct watch {
 
 static struct heap_node **heap_of(struct watch *watch)
 {
-    return &watch->owner->watches[point_stream(watch->point)];
+    return &watch->owner->places[point_stream(watch->point)].watches;
 }
 
 /* The one with the lowest point of that stream, or NULL. */
 static struct watch *first_of(struct session *session, uint32_t stream)
 {
-    struct heap_node *first = session->watches[stream];
+    struct heap_node *first = session->places[stream].watches;
 
     return first ? HEAP_ENTRY(first, struct watch, node) : NULL;
 }
@@ -119,7 +119,7 @@ bool watch_new(struct session *asker, uint32_t serial, uint64_t point, watch_fir
     if (outcome == XPURT_NOT_READY) {
         if (!watch_add(asker, serial, point, fire, data, &watch))
             return false;
-        stream = watch->owner->streams[point_stream(point)];
+        stream = watch->owner->places[point_stream(point)].stream;
         if (stream)
             stream_watched(stream);
         outcome = point_outcome(asker, point); /* it may have been just before */
@@ -154,7 +154,7 @@ void watch_end(struct session *session)
 {
     for (uint32_t i = 0; i < BOARD_TIMELINES; i++) {
         watches_look(session, i);
-        while (session->watches[i])
+        while (session->places[i].watches)
             watch_done(first_of(session, i), XPURT_ERROR_PEER_LOST);
     }
     while (session->watching)
