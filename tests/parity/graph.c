@@ -620,11 +620,14 @@ static void call(void *data)
     (void)data;
 }
 
+static unsigned char many[4 << 20];     /* ordinary memory */
+
 /* Everything that cannot be captured says so, and neither stream nor capture are the worse for it. */
 Test(graphs, beyond_graph_refuses_other_calls)
 {
     xpurt_stream *stream = stream_on(0), *other = stream_on(0);
     unsigned char *device = memory_on(0, SIZE), *to = pinned(SIZE), ordinary[64] = "";
+    unsigned char *large = memory_on(0, sizeof(many));
     xpurt_event *event = event_with(XPURT_EVENT_INTERPROCESS);
     xpurt_graph *graph, *second;
     void *memory = NULL;
@@ -648,6 +651,8 @@ Test(graphs, beyond_graph_refuses_other_calls)
     test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_host_record_stream(to, stream));
     test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_memcpy_async(device, ordinary, 64, stream));
     test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_memcpy_async(ordinary, device, 64, stream));
+    test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_memcpy_async(large, many, sizeof(many), stream));
+    test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_memcpy_async(many, large, sizeof(many), stream));
     test_expect(XPURT_ERROR_UNSUPPORTED, xpurt_memcpy_async(ordinary, ordinary + 32, 32, stream));
     test_expect(XPURT_ERROR_UNSUPPORTED,
                 xpurt_memcpy_2d_async(ordinary, 8, device, 16, 4, 4, stream));
