@@ -12,6 +12,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -57,7 +58,7 @@ int child_start(struct child *child, int (*run)(int socket))
 }
 
 struct role {
-    const char *name;
+    const char *program, *name;
     char *environment_entry;
 };
 
@@ -68,13 +69,23 @@ static int run_role(int socket, void *data)
     if (role->environment_entry)
         putenv(role->environment_entry);
     dup2(socket, STDIN_FILENO);
-    execl(environment.program, environment.program, "--as", role->name, NULL);
-    return row_fail("%s: %s", environment.program, strerror(errno));
+    execl(role->program, role->program, role->name ? "--as" : NULL, role->name, NULL);
+    return row_fail("%s: %s", role->program, strerror(errno));
 }
 
 int child_execute(struct child *child, const char *role, char *environment_entry)
 {
-    return start(child, run_role, &(struct role){ role, environment_entry });
+    return start(child, run_role, &(struct role){ environment.program, role, environment_entry });
+}
+
+int child_execute_program(struct child *child, const char *name, char *environment_entry)
+{
+    const char *slash = strrchr(environment.program, '/');
+    char path[600];
+
+    snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - environment.program) : 0,
+             environment.program, name);
+    return start(child, run_role, &(struct role){ path, NULL, environment_entry });
 }
 
 void child_stop(struct child *child)

@@ -21,10 +21,11 @@ int child_start(struct child *child, int (*run)(int socket));
  * input. @p environment_entry: "NAME=value" to add, or NULL. */
 int child_execute(struct child *child, const char *role, char *environment_entry);
 
+/* The same with the program @p name that lies beside this one. */
+int child_execute_program(struct child *child, const char *name, char *environment_entry);
+
 /* What the roles of child_execute() run: 0, or < 0 after saying why on standard error. */
 int role_client(void);                  /* clients.c */
-int role_first_record(void);            /* process.c */
-int role_level_zero(void);              /* level_zero.c */
 
 /* Ends the child wherever it is. Fine for one that does not run. */
 void child_stop(struct child *child);

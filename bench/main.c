@@ -53,8 +53,6 @@ static const struct {
     int (*run)(void);
 } roles[] = {
     { "client", role_client },
-    { "first-record", role_first_record },
-    { "level-zero", role_level_zero },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -1,42 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* bench/process.c: the row about fresh processes.
+/* bench/process.c: the rows about fresh processes.
  *
- * What is timed begins in main(): starting a program and loading its libraries is left out, on both
- * sides.
+ * Both sides are small programs that link what they need and nothing else. The clock starts before
+ * they are forked, so that loading and linking count as they do for a user; the second row has the
+ * same from main(), where a program has loaded the libraries anyway.
  */
 #include "bench/child.h"
 #include "bench/clock.h"
+#include "bench/fresh.h"
 #include "bench/row.h"
 #include "bench/samples.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
-int role_first_record(void)
-{
-    uint64_t begin = now_ns();
-    xpurt_stream *stream;
-    xpurt_event *event;
-    xpurt_result r;
-    double us;
-
-    r = xpurt_stream_create(&stream);
-    if (r == XPURT_SUCCESS)
-        r = xpurt_event_create(XPURT_EVENT_DEFAULT, &event);
-    if (r == XPURT_SUCCESS)
-        r = xpurt_event_record(event, stream);
-    if (r == XPURT_SUCCESS)
-        r = xpurt_event_synchronize(event);
-    if (r) {
-        fprintf(stderr, "xpurt-bench first-record: %s\n", xpurt_last_error());
-        return -1;
-    }
-    us = (double)(now_ns() - begin) / 1e3;
-    return write(STDIN_FILENO, &us, sizeof(us)) == sizeof(us) ? 0 : -1;
-}
-
-/* The median of what fresh processes say they took. */
-static int measure_role(const char *role, char *environment_entry, double seconds, double *ret_us)
+/* The median of what fresh processes take. */
+static int measure_program(const char *name, char *environment_entry, bool from_main,
+                           double seconds, double *ret_us)
 {
     struct samples samples = SAMPLES_NULL;
     uint64_t end = deadline_ns(seconds);
@@ -44,13 +21,15 @@ static int measure_role(const char *role, char *environment_entry, double second
 
     do {
         struct child child = CHILD_NULL;
-        double us;
+        struct fresh_times times = { 0 };
+        uint64_t begin = now_ns();
 
-        r = child_execute(&child, role, environment_entry);
+        r = child_execute_program(&child, name, environment_entry);
         if (r == 0)
-            r = hear_bytes(child.socket, &us, sizeof(us));
+            r = hear_bytes(child.socket, &times, sizeof(times));
         if (r == 0)
-            samples_add(&samples, us);
+            samples_add(&samples,
+                        (double)(times.done_ns - (from_main ? times.main_ns : begin)) / 1e3);
         child_stop(&child);
     } while (r == 0 && now_ns() < end);
     *ret_us = samples_quantile(&samples, 0.5);
@@ -58,30 +37,53 @@ static int measure_role(const char *role, char *environment_entry, double second
     return r;
 }
 
-static int measure_first_record(double seconds, double *ret_us)
+static int measure_xpurt(double seconds, double *ret_us)
 {
-    return measure_role("first-record", NULL, seconds, ret_us);
+    return measure_program("xpurt-bench-fresh", NULL, false, seconds, ret_us);
 }
 
-static int measure_level_zero(double seconds, double *ret_us)
+static int measure_xpurt_main(double seconds, double *ret_us)
+{
+    return measure_program("xpurt-bench-fresh", NULL, true, seconds, ret_us);
+}
+
+static int measure_ze(bool from_main, double seconds, double *ret_us)
 {
     char entry[600];
 
     if (!environment.soft_driver[0])
         return row_skip("libze_soft.so is not beside this program: nothing to compare with");
     snprintf(entry, sizeof(entry), "ZE_ENABLE_ALT_DRIVERS=%s", environment.soft_driver);
-    return measure_role("level-zero", entry, seconds, ret_us);
+    return measure_program("xpurt-bench-fresh-ze", entry, from_main, seconds, ret_us);
+}
+
+static int measure_level_zero(double seconds, double *ret_us)
+{
+    return measure_ze(false, seconds, ret_us);
+}
+
+static int measure_level_zero_main(double seconds, double *ret_us)
+{
+    return measure_ze(true, seconds, ret_us);
 }
 
 const struct row process_rows[] = {
     {
         .name = "first-record",
-        .what = "fresh process: connect, create a stream, see the first record complete",
+        .what = "start a process that connects, creates a stream, sees the first record complete",
         .unit = "us",
         .promise = PROMISE_FRESH,
         .goal = GOAL(1000),
-        .sides = { { "xpurt", measure_first_record },
+        .sides = { { "xpurt", measure_xpurt },
                    { "Level Zero in the process", measure_level_zero, GOAL(0.5) } },
+    },
+    {
+        .name = "first-record-main",
+        .what = "the same from main(), with the libraries loaded",
+        .unit = "us",
+        .goal = GOAL(1000),
+        .sides = { { "xpurt", measure_xpurt_main },
+                   { "Level Zero in the process", measure_level_zero_main } },
     },
     { 0 },
 };
