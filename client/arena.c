@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define ARENA_SIZE (BOARD_SLOTS * sizeof(struct board_progress))
 
@@ -19,8 +20,34 @@
  * which often are mappings of the daemon, should not meet it (see range_reserve()). */
 #define ARENA_HINT ((void *)(uintptr_t)0x200000000000)
 
+#define WORD_BITS 64u
+
 const struct board_progress *arena_boards;
 TABLE struct arena_slot arena_slots[BOARD_SLOTS];
+static uint64_t in_use[BOARD_SLOTS / WORD_BITS]; /* a process uses few of 96 KiB */
+
+static void use(uint32_t slot)
+{
+    in_use[slot / WORD_BITS] |= UINT64_C(1) << slot % WORD_BITS;
+}
+
+uint32_t arena_next(uint32_t slot)
+{
+    while (slot < BOARD_SLOTS) {
+        uint64_t rest = in_use[slot / WORD_BITS] >> slot % WORD_BITS;
+
+        if (rest)
+            return slot + (uint32_t)__builtin_ctzll(rest);
+        slot = (slot / WORD_BITS + 1) * WORD_BITS;
+    }
+    return BOARD_SLOTS;
+}
+
+void arena_lease(uint32_t slot)
+{
+    arena_slots[slot].leased = true;
+    use(slot);
+}
 
 int arena_reserve(void)
 {
@@ -41,20 +68,13 @@ int arena_reserve(void)
 /* Map @p fd if it is as large as a board and says that it is the board of @p slot. */
 static int board_map(uint32_t slot, int fd, size_t size, int protection, void *where, void **ret)
 {
-    const struct board_header *header;
+    struct board_header header;
     struct stat stat;
     void *board;
-    bool good;
 
-    if (slot >= BOARD_SLOTS || fstat(fd, &stat) < 0 || stat.st_size != (off_t)size)
-        return -EPROTO;
-
-    header = mmap(NULL, BOARD_PAGE, PROT_READ, MAP_SHARED, fd, 0);
-    if (header == MAP_FAILED)
-        return -errno;
-    good = header->magic == BOARD_MAGIC && header->layout == BOARD_LAYOUT && header->slot == slot;
-    munmap((void *)header, BOARD_PAGE);
-    if (!good)
+    if (slot >= BOARD_SLOTS || fstat(fd, &stat) < 0 || stat.st_size != (off_t)size ||
+        pread(fd, &header, sizeof(header), 0) != sizeof(header) || header.magic != BOARD_MAGIC ||
+        header.layout != BOARD_LAYOUT || header.slot != slot)
         return -EPROTO;
 
     board = mmap(where, size, protection, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
@@ -77,6 +97,7 @@ int arena_map_progress(uint32_t slot, int fd)
     if (r < 0)
         return r;
     arena_slots[slot].mapped = true;
+    use(slot);
     return 0;
 }
 
@@ -94,6 +115,7 @@ int arena_map_events(uint32_t slot, int fd)
     if (former)
         munmap(former, sizeof(*former));
     arena_slots[slot].events = board;
+    use(slot);
     return 0;
 }
 
@@ -107,6 +129,7 @@ void arena_unmap(uint32_t slot)
     if (entry->events)
         munmap(entry->events, sizeof(*entry->events));
     *entry = (struct arena_slot){ 0 };
+    in_use[slot / WORD_BITS] &= ~(UINT64_C(1) << slot % WORD_BITS);
 }
 
 xpurt_result arena_point_state(uint64_t point)

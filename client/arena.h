@@ -34,6 +34,15 @@ int arena_map_events(uint32_t slot, int fd);
 
 void arena_unmap(uint32_t slot);
 
+/* The daemon keeps @p slot for this session, from now on. */
+void arena_lease(uint32_t slot);
+
+/* The first slot, from @p slot on, of which there is anything here; BOARD_SLOTS: there is none. */
+uint32_t arena_next(uint32_t slot);
+
+#define ARENA_FOREACH(slot) \
+    for (uint32_t slot = arena_next(0); slot < BOARD_SLOTS; slot = arena_next(slot + 1))
+
 static inline bool arena_dead(uint32_t slot)
 {
     return atomic_load_explicit(&arena_boards[slot].header.state, memory_order_acquire) ==

@@ -15,6 +15,7 @@
 #include "client/generation.h"
 #include "client/result.h"
 #include "client/stream.h"
+#include "client/table.h"
 #include "client/wait.h"
 
 #include <errno.h>
@@ -43,7 +44,7 @@ struct companion {
     _Atomic bool stopped;               /* nor are those left to be done */
 };
 
-static struct companion *companions[BOARD_TIMELINES]; /* by the stream's timeline */
+static TABLE struct companion *companions[BOARD_TIMELINES]; /* by the stream's timeline */
 
 /* ---- the thread --------------------------------------------------------------------------------- */
 

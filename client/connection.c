@@ -14,6 +14,8 @@
 
 #include "client/deferred.h"
 #include "client/result.h"
+#include "client/table.h"
+#include "client/wait.h"
 #include "proto/command.h"
 #include "proto/ring.h"
 
@@ -68,10 +70,8 @@ static struct {
     int bell;           /* the daemon's */
     int out_fd;         /* borrowed: goes with the next frame by the socket; or -1 */
     size_t used;        /* payload bytes of the frame that is being written */
-    size_t have;        /* bytes in `in` */
+    size_t have;        /* bytes in `in_bytes` */
     struct frame_fds in_fds;
-    uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
-    uint8_t in[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
 } connection = {
     .lock = PTHREAD_MUTEX_INITIALIZER,
     .changed = PTHREAD_COND_INITIALIZER,
@@ -79,6 +79,10 @@ static struct {
     .bell = -1,
     .out_fd = -1,
 };
+
+/* Of the frames that are being written and read; their pages are touched as frames need them. */
+static TABLE _Alignas(BOARD_PAGE) uint8_t out_bytes[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
+static TABLE _Alignas(BOARD_PAGE) uint8_t in_bytes[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX];
 
 _Atomic uint32_t connection_collected;
 
@@ -291,7 +295,7 @@ static bool receive_some(void)
     ssize_t n;
 
     if (connection.have >= FRAME_HEADER_SIZE) {
-        if (frame_header_read(connection.in, &header) < 0) {
+        if (frame_header_read(in_bytes, &header) < 0) {
             lose("it sent a frame that breaks the rules");
             return false;
         }
@@ -302,12 +306,12 @@ static bool receive_some(void)
             connection.have = 0;
             connection.in_fds.count = 0;
             receive_ring();             /* what was said before this */
-            deliver(connection.in + FRAME_HEADER_SIZE, &header, &fds);
+            deliver(in_bytes + FRAME_HEADER_SIZE, &header, &fds);
             return true;
         }
     }
 
-    n = frame_receive(connection.socket, connection.in + connection.have, want - connection.have,
+    n = frame_receive(connection.socket, in_bytes + connection.have, want - connection.have,
                       &connection.in_fds);
     if (n == -EAGAIN)
         return false;
@@ -368,7 +372,7 @@ static xpurt_result state_result(void)
     return connection_state() == CONNECTION_READY ? XPURT_SUCCESS : connection_lost_error();
 }
 
-/* Send a frame of @p length bytes that lies in `out`. */
+/* Send a frame of @p length bytes that lies in `out_bytes`. */
 static xpurt_result send_by_socket(size_t length)
 {
     const int fd = connection.out_fd;
@@ -377,10 +381,10 @@ static xpurt_result send_by_socket(size_t length)
     size_t size = FRAME_HEADER_SIZE + length, done = 0;
 
     connection.out_fd = -1;
-    frame_header_write(connection.out, &header);
+    frame_header_write(out_bytes, &header);
     while (done < size && connection_state() == CONNECTION_READY) {
-        ssize_t n = frame_send(connection.socket, connection.out + done, size - done, &fd,
-                               done ? 0 : n_fds);
+        ssize_t n =
+            frame_send(connection.socket, out_bytes + done, size - done, &fd, done ? 0 : n_fds);
 
         if (n == -EAGAIN) {
             await_room();
@@ -435,8 +439,7 @@ static uint8_t *payload(void)
 {
     const struct ring *ring = &connection.rings.to_daemon;
 
-    return (connection.rings.base ? ring_at(ring, ring->position) : connection.out) +
-           FRAME_HEADER_SIZE;
+    return (connection.rings.base ? ring_at(ring, ring->position) : out_bytes) + FRAME_HEADER_SIZE;
 }
 
 static size_t payload_max(void)
@@ -680,7 +683,7 @@ static xpurt_result request_send(Xpurt__ToDaemon *request, int fd, bool by_socke
         r = connection_flush();
         connection.out_fd = r ? -1 : fd;
         if (r == XPURT_SUCCESS)
-            r = send_by_socket(xpurt__to_daemon__pack(request, connection.out + FRAME_HEADER_SIZE));
+            r = send_by_socket(xpurt__to_daemon__pack(request, out_bytes + FRAME_HEADER_SIZE));
         return r;
     }
     r = make_room(size);

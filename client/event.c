@@ -621,7 +621,7 @@ static int boards_map(uint32_t slot, const struct frame_fds *fds)
     if (slot >= BOARD_SLOTS)
         return -EPROTO;
     if (slot != session.slot)
-        arena_slots[slot].leased = true;
+        arena_lease(slot);
     if (!arena_slots[slot].mapped)
         e = arena_map_progress(slot, fds->fds[0]);
     if (e == 0 && !arena_slots[slot].events)

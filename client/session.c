@@ -145,7 +145,7 @@ xpurt_result session_open_board(uint32_t slot)
 
     e = arena_map_progress(slot, reply.fds.fds[0]);
     if (e == 0)
-        arena_slots[slot].leased = true;
+        arena_lease(slot);
     reply_deinit(&reply);
     return e < 0 ? system_error("the board of another process cannot be mapped", e) : XPURT_SUCCESS;
 }
@@ -165,7 +165,7 @@ static void board_release(uint32_t slot)
 void session_release_dead(void)
 {
     native_release_dead();
-    for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
+    ARENA_FOREACH(slot)
         if (arena_slots[slot].leased && !arena_slots[slot].opened && slot != session.slot &&
             arena_dead(slot))
             board_release(slot);
@@ -175,7 +175,7 @@ void session_release_dead(void)
  * says that its owner is dead. */
 static void boards_adopt(void)
 {
-    for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
+    ARENA_FOREACH(slot)
         if (arena_slots[slot].mapped && slot != session.slot &&
             connection_state() == CONNECTION_READY)
             (void)session_open_board(slot);
@@ -183,7 +183,7 @@ static void boards_adopt(void)
 
 static void boards_drop(void)
 {
-    for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
+    ARENA_FOREACH(slot)
         if (arena_slots[slot].mapped || arena_slots[slot].events)
             arena_unmap(slot);
 }
@@ -326,7 +326,7 @@ static void fork_child(void)
 {
     connection_reinit();
     connecting = false;
-    for (uint32_t slot = 0; slot < BOARD_SLOTS; slot++)
+    ARENA_FOREACH(slot)
         arena_slots[slot].leased = false;
     if (session.slot != SESSION_NO_SLOT)
         arena_slots[session.slot].opened++; /* the parent's events stay in use here */

@@ -58,9 +58,9 @@ static uint64_t serial;                 /* streams ever made */
 
 static TABLE struct {
     uint32_t used;                      /* timelines ever used by this session */
+    uint32_t n_draining;
     struct xpurt_stream *live[BOARD_TIMELINES];
     struct draining draining[BOARD_TIMELINES]; /* oldest first */
-    uint32_t n_draining;
 } timelines;
 
 void streams_end(enum session_end why)
