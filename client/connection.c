@@ -36,11 +36,12 @@
 #define RECEIVE_EVERY 256u              /* frames sent between looks at what came in */
 #define RINGS_AFTER 64u                 /* frames: who sends more is worth the memory */
 #define ROOM_SLICE_NS \
-    UINT64_C(50000000)      /* between looks whether a daemon that reads no more lives */
-#define ADMIT_ROOM 4096u    /* more than one call sends */
-#define COMMAND_ROOM 128u   /* more than any Command but Launch takes */
-#define COMMAND_HEAD_MAX 4u /* tag and length of one that fits into a frame */
-#define COMMANDS_TAG 0x0au  /* ToDaemon.commands: field 1, length-delimited */
+    UINT64_C(50000000)            /* between looks whether a daemon that reads no more lives */
+#define BELL_NS UINT64_C(1000000) /* a daemon that was woken reads sooner */
+#define ADMIT_ROOM 4096u          /* more than one call sends */
+#define COMMAND_ROOM 128u         /* more than any Command but Launch takes */
+#define COMMAND_HEAD_MAX 4u       /* tag and length of one that fits into a frame */
+#define COMMANDS_TAG 0x0au        /* ToDaemon.commands: field 1, length-delimited */
 
 /* A thread that waits for the reply with its serial; lies on that thread's stack. */
 struct waiter {
@@ -68,6 +69,8 @@ static struct {
     bool rings_wanted;  /* once it is worth it */
     struct rings rings; /* base NULL: none */
     int bell;           /* the daemon's */
+    uint64_t rung;      /* what was in the ring when that rang last; 0: the daemon has read it */
+    uint64_t rung_ns;   /* when */
     int out_fd;         /* borrowed: goes with the next frame by the socket; or -1 */
     size_t used;        /* payload bytes of the frame that is being written */
     size_t have;        /* bytes in `in_bytes` */
@@ -187,6 +190,7 @@ void connection_close(void)
     connection.socket = connection.bell = -1;
     connection.rings_wanted = false;
     connection.sent = 0;
+    connection.rung = 0;
     connection.batches = 0;
     connection.have = 0;
     frame_fds_close(&connection.in_fds);
@@ -398,6 +402,17 @@ static xpurt_result send_by_socket(size_t length)
     return state_result();
 }
 
+/* The daemon was asleep when the bell rang. If it still does not read, is it alive at all? That was not
+ * asked at once: who rings is about to be waited for. */
+static xpurt_result bell_check(void)
+{
+    if (ring_consumed(&connection.rings.to_daemon, connection.rung))
+        connection.rung = 0;
+    else if (now_ns() - connection.rung_ns > BELL_NS)
+        connection_receive();
+    return state_result();
+}
+
 /* Hand over a frame of @p length bytes that lies in the ring. */
 static xpurt_result send_by_ring(size_t length)
 {
@@ -405,11 +420,13 @@ static xpurt_result send_by_ring(size_t length)
     struct ring *ring = &connection.rings.to_daemon;
 
     frame_header_write(ring_at(ring, ring->position), &header);
+    ring_say_where(ring);
     if (!ring_publish(ring, FRAME_HEADER_SIZE + length))
-        return XPURT_SUCCESS;
+        return connection.rung ? bell_check() : XPURT_SUCCESS;
     (void)eventfd_write(connection.bell, 1);
-    connection_receive();               /* it sleeps: is it alive at all? */
-    return state_result();
+    connection.rung = ring->position;
+    connection.rung_ns = now_ns();
+    return XPURT_SUCCESS;
 }
 
 xpurt_result connection_flush(void)

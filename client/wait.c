@@ -13,10 +13,12 @@
 #include "client/result.h"
 #include "client/session.h"
 
+#include <sched.h>
 #include <time.h>
 
 #define SPIN_NS UINT64_C(20000)         /* a hand-off to a busy process takes less */
 #define SPINS_BRIEF_MAX 63u
+#define SELDOM_NS UINT64_C(1000000)     /* between two waits */
 #define SPIN_BURST 32                   /* looks between looks at the clock: a microsecond */
 #define POLLS_PER_CHECK 1024u           /* not-ready queries between looks at the socket */
 
@@ -176,11 +178,15 @@ static bool spin_burst(uint64_t point)
 
 /* Look for a while without sleeping. That is in vain where the work is long, and where the daemon
  * waits for the very CPU it takes: then so many of the next waits look once only, the more the more
- * often it was. */
+ * often it was. The daemon says where it runs: who waits seldom believes that at once. Who waits all
+ * the time does not, as two that keep a CPU busy are moved apart by the kernel. */
 static bool spin(uint64_t point)
 {
+    const struct board_header *header = &arena_boards[point_slot(point)].header;
     static _Thread_local uint32_t in_vain, brief;
-    uint64_t end;
+    static _Thread_local uint64_t last;
+    uint64_t now, end;
+    bool seldom;
 
     if (spin_burst(point))
         return true;
@@ -188,7 +194,13 @@ static bool spin(uint64_t point)
         brief--;
         return false;
     }
-    end = now_ns() + SPIN_NS;
+    now = now_ns();
+    seldom = now - last > SELDOM_NS;
+    last = now;
+    if (seldom &&
+        atomic_load_explicit(&header->cpu, memory_order_relaxed) == (uint32_t)sched_getcpu() + 1)
+        return false;
+    end = now + SPIN_NS;
     do {
         if (spin_burst(point)) {
             in_vain = 0;

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -127,6 +128,7 @@ static int progress_make(struct board *board, pid_t pid)
         return -errno;
     board->progress = map;
     board_header_fill(&board->progress->header, board, pid);
+    board_say_where(board);
 
     /* Our mapping stays writable; from here on nobody gets another one that is. */
     if (fcntl(board->progress_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)
@@ -193,6 +195,15 @@ void board_orphan(struct board *board)
         if (atomic_load_explicit(&timeline->state, memory_order_relaxed) == TIMELINE_LIVE)
             timeline_fail(timeline, XPURT_ERROR_PEER_LOST);
     }
+}
+
+void board_say_where(struct board *board)
+{
+    _Atomic uint32_t *word = &board->progress->header.cpu;
+    uint32_t cpu = (uint32_t)sched_getcpu() + 1;
+
+    if (atomic_load_explicit(word, memory_order_relaxed) != cpu)
+        atomic_store_explicit(word, cpu, memory_order_relaxed);
 }
 
 void timeline_publish(struct board_timeline *timeline, uint64_t value)

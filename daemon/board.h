@@ -49,6 +49,9 @@ void board_header_fill(struct board_header *header, const struct board *board, p
 /* The owner is gone: every timeline that is not done reads PEER_LOST, every waiter wakes. */
 void board_orphan(struct board *board);
 
+/* Clients that wait may want to know where the daemon runs. */
+void board_say_where(struct board *board);
+
 /* Store a value reached; waiters sleep on until timeline_wake(). */
 void timeline_publish(struct board_timeline *timeline, uint64_t value);
 void timeline_wake(struct board_timeline *timeline);

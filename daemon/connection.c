@@ -405,7 +405,18 @@ static enum turn on_turn(struct rota_member *member)
 
 static bool on_sleep(struct rota_member *member)
 {
-    return ring_sleep(&connection_of(member)->rings->rings.to_daemon);
+    struct connection *connection = connection_of(member);
+
+    return !connection->ready && connection->rings && !connection->rings->rest &&
+           ring_sleep(&connection->rings->rings.to_daemon);
+}
+
+static bool on_near(const struct rota_member *member)
+{
+    const struct connection *connection =
+        (const struct connection *)((const char *)member - offsetof(struct connection, member));
+
+    return connection->rings && ring_near(&connection->rings->rings.to_daemon);
 }
 
 static void receive(struct connection *connection)
@@ -523,6 +534,7 @@ int connection_open(struct connection *connection, struct rota *rota, int fd,
     connection->rota = rota;
     connection->member.turn = on_turn;
     connection->member.sleep = on_sleep;
+    connection->member.near = on_near;
     connection->events = events;
     connection->out_limit = out_limit;
     connection->out_tail = &connection->out;

@@ -16,6 +16,7 @@
 
 #define BRIEF_NS UINT64_C(2000)
 #define BRIEF_MAX 63u
+#define SOON_NS UINT64_C(50000)         /* who rings again so soon should have been watched */
 #define GAP_NS UINT64_C(100000)         /* between two quiet rounds: others want this CPU ... */
 #define BUSY_NS UINT64_C(100000000)     /* ... for about so long */
 
@@ -49,9 +50,39 @@ void rota_worked(struct rota *rota)
     rota->quiet_round_ns = 0;
 }
 
+/* It is back: was it right not to watch it? */
+static void judge(struct rota_member *member, uint64_t now)
+{
+    bool mistake = now - member->left_ns < SOON_NS;
+
+    member->rash = mistake ? (member->rash < BRIEF_MAX ? 2 * member->rash + 1 : BRIEF_MAX) : 0;
+    member->stay = member->rash;
+    member->left_ns = 0;
+}
+
+/* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
+static bool leave(struct rota *rota, struct rota_member *member)
+{
+    if (!member->near(member))
+        return false;
+    if (member->stay) {
+        member->stay--;
+        return false;
+    }
+    if (!member->sleep(member))
+        return false;
+    member->left_ns = uv_hrtime();
+    rota_remove(rota, member);
+    return true;
+}
+
 static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
 {
-    enum turn turn = member->turn(member);
+    enum turn turn;
+
+    if (member->left_ns)
+        judge(member, now);
+    turn = member->turn(member);
 
     if (turn == TURN_OVER)
         rota_remove(rota, member);
@@ -60,6 +91,8 @@ static void member_turn(struct rota *rota, struct rota_member *member, uint64_t 
             watch_end(rota, member, now, true);
         member->quiet_ns = 0;
         rota_worked(rota);
+        if (member->listed && leave(rota, member))
+            return;
     }
     if (turn != TURN_QUIET || !member->listed)
         return;

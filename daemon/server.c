@@ -105,8 +105,12 @@ static size_t on_frame(struct connection *connection, const uint8_t *payload, si
 
 static void on_settled(struct connection *connection)
 {
+    struct session *session = session_of(connection);
+
     runtime_settle(&server_of(connection)->runtime);
-    session_balance(session_of(connection));
+    session_balance(session);
+    if (session->state == SESSION_READY)
+        board_say_where(session->board);
 }
 
 static void client_close(struct client *client)

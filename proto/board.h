@@ -92,7 +92,9 @@ struct board_header {
     uint8_t instance[16];               /* of the daemon */
     uint64_t base;                      /* values <= base belong to earlier sessions: reached */
     int32_t pid;                        /* of the owner, for messages */
-    uint32_t reserved[5];
+    _Atomic uint32_t cpu;               /* of the progress board: 1 + where the daemon served the
+                                           session last; 0: not said */
+    uint32_t reserved[4];
 };
 
 enum timeline_state {

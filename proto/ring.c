@@ -9,6 +9,7 @@
 #include "proto/board.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -104,6 +105,19 @@ bool ring_publish(struct ring *ring, size_t size)
     return atomic_load(&ring->shared->asleep) && atomic_exchange(&ring->shared->asleep, 0);
 }
 
+bool ring_consumed(const struct ring *ring, uint64_t position)
+{
+    return atomic_load_explicit(&ring->shared->head, memory_order_relaxed) >= position;
+}
+
+void ring_say_where(struct ring *ring)
+{
+    uint32_t cpu = (uint32_t)sched_getcpu() + 1;
+
+    if (atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed) != cpu)
+        atomic_store_explicit(&ring->shared->cpu, cpu, memory_order_relaxed);
+}
+
 int ring_await_room(struct ring *ring, size_t size, uint64_t timeout_ns)
 {
     uint32_t room = atomic_load(&ring->shared->room);
@@ -148,6 +162,13 @@ bool ring_sleep(struct ring *ring)
         return true;
     ring_rouse(ring);
     return false;
+}
+
+bool ring_near(const struct ring *ring)
+{
+    uint32_t cpu = atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed);
+
+    return cpu && cpu == (uint32_t)sched_getcpu() + 1;
 }
 
 void ring_rouse(struct ring *ring)

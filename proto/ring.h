@@ -35,6 +35,7 @@ struct ring_indices {
     _Alignas(RING_LINE) _Atomic uint64_t tail;    /* by the producer: the end of what is there */
     _Alignas(RING_LINE) _Atomic uint64_t head;    /* by the consumer: what is before is free */
     _Alignas(RING_LINE) _Atomic uint32_t asleep;  /* the consumer wants the bell rung */
+    _Atomic uint32_t cpu;                         /* 1 + where the producer was last; 0: not said */
     _Alignas(RING_LINE) _Atomic uint32_t waiting; /* the producer sleeps on `room` */
     _Atomic uint32_t room;                        /* futex word: bumped for a producer that waits */
 };
@@ -88,6 +89,12 @@ int ring_room(struct ring *ring, size_t size);
 /* What was written is @p size bytes: hand it over. True: the bell must be rung. */
 bool ring_publish(struct ring *ring, size_t size);
 
+/* The producer is on this CPU. A hint for ring_near(). */
+void ring_say_where(struct ring *ring);
+
+/* Whether the consumer has read all that is before @p position. */
+bool ring_consumed(const struct ring *ring, uint64_t position);
+
 /* Sleep until there may be room for @p size bytes, at most half of the ring, or until the time-out.
  * -EPROTO as above. */
 int ring_await_room(struct ring *ring, size_t size, uint64_t timeout_ns);
@@ -102,4 +109,7 @@ void ring_consume(struct ring *ring, size_t size);
 
 /* From now on the bell is to be rung. False: something came meanwhile, and it is not. */
 bool ring_sleep(struct ring *ring);
+
+/* Whether the producer was last on the CPU that we run on: then nothing comes while we look. */
+bool ring_near(const struct ring *ring);
 void ring_rouse(struct ring *ring);

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -19,7 +20,7 @@ enum reaction { REACT_NOT, REACT_PAUSE, REACT_BREAK, REACT_ANSWER };
 
 static uv_loop_t loop;
 static struct rota rota;
-static const uint64_t spin_us;
+static uint64_t spin_us;
 static struct connection connection;
 static int peer;
 static unsigned frames, settled, lost, refused, closed, taken;
@@ -498,6 +499,29 @@ Test(connection, frames_by_the_ring)
     cr_assert_eq(frames, 500);
     cr_assert_eq(rung, 5, "once for each time it slept");
     cr_assert(!connection.member.listed, "it sleeps again");
+    rings_unmap(&rings);
+}
+
+Test(connection, who_needs_our_cpu_is_not_watched)
+{
+    cpu_set_t here;
+
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    cr_assert_eq(sched_setaffinity(0, sizeof(here), &here), 0);
+    spin_us = 1000000;
+    open_rings();
+    put(buffer, frame_write(buffer, 0, 10, 0));
+    turn();
+    cr_assert(connection.member.listed, "it is watched: nobody knows where it is");
+    ring_say_where(&rings.to_daemon);
+    cr_assert_not(put(buffer, frame_write(buffer, 1, 10, 0)));
+    turn();
+    cr_assert_eq(frames, 2);
+    cr_assert_not(connection.member.listed, "it was watched, though nothing could come");
+    cr_assert(put(buffer, frame_write(buffer, 2, 10, 0)), "the bell has to be rung again");
+    turn();
+    cr_assert_eq(frames, 3);
     rings_unmap(&rings);
 }
 
