@@ -105,5 +105,5 @@ void cell_store(struct board_cell *cell, uint64_t point, uint32_t records)
     atomic_store_explicit(&cell->point, point, memory_order_release);
     atomic_fetch_add(&cell->generation, records);
     if (waited || (atomic_load(&cell->flags) & CELL_WAITED))
-        board_wake(&cell->generation);
+        (void)board_wake(&cell->generation);
 }

@@ -211,10 +211,10 @@ void timeline_publish(struct board_timeline *timeline, uint64_t value)
     atomic_store_explicit(&timeline->completed, value, memory_order_release);
 }
 
-void timeline_wake(struct board_timeline *timeline)
+bool timeline_wake(struct board_timeline *timeline)
 {
     atomic_fetch_add_explicit(&timeline->wake, 1, memory_order_release);
-    board_wake(&timeline->wake);
+    return board_wake(&timeline->wake);
 }
 
 void timeline_fail(struct board_timeline *timeline, uint32_t status)
@@ -222,7 +222,7 @@ void timeline_fail(struct board_timeline *timeline, uint32_t status)
     uint32_t fine = XPURT_SUCCESS;
 
     atomic_compare_exchange_strong(&timeline->status, &fine, status);
-    timeline_wake(timeline);
+    (void)timeline_wake(timeline);
 }
 
 void board_stamp(struct board *board, uint32_t cell, uint64_t point, uint64_t nanoseconds)

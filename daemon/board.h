@@ -54,7 +54,7 @@ void board_say_where(struct board *board);
 
 /* Store a value reached; waiters sleep on until timeline_wake(). */
 void timeline_publish(struct board_timeline *timeline, uint64_t value);
-void timeline_wake(struct board_timeline *timeline);
+bool timeline_wake(struct board_timeline *timeline); /* whether there were any */
 
 /* Later values never come: the first reason stays. Wakes. */
 void timeline_fail(struct board_timeline *timeline, uint32_t status);

@@ -26,6 +26,7 @@
 
 #define READ_CHUNK 65536u
 #define TURN_BUDGET 256                 /* some 20 us of simple commands: then others have theirs */
+#define TURN_BUDGET_SHARED 64           /* where there are others with rings */
 #define DESCRIPTOR_COST \
     16384u                              /* what an unread one weighs against out_limit: the process
                                            has few, and each keeps something alive */
@@ -366,6 +367,7 @@ static void keep(struct connection *connection, const uint8_t *bytes, size_t siz
 static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, int *budget)
 {
     struct handed handed = { .more = true };
+    const int before = *budget;
 
     /* In this order: else a busy ring would keep the socket waiting. */
     if (ring_first(connection))
@@ -378,7 +380,7 @@ static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, 
     connection->ready = handed.more && (handed.used < size || connection->ended);
     ring_serve(connection, UINT64_MAX, budget);
 
-    if (*budget < TURN_BUDGET)
+    if (*budget < before)
         connection->events->settled(connection);
     return handed.used;
 }
@@ -388,7 +390,8 @@ static enum turn on_turn(struct rota_member *member)
     struct connection *connection = connection_of(member);
     uint8_t *bytes = connection->kept ? connection->kept + connection->kept_begin : receive_buffer;
     size_t size = connection->kept_end - connection->kept_begin, used;
-    int budget = TURN_BUDGET;
+    const int before = rota_shared(connection->rota) ? TURN_BUDGET_SHARED : TURN_BUDGET;
+    int budget = before;
 
     used = connection->broken ? 0 : serve(connection, bytes, size, &budget);
     connection->kept_begin += used;
@@ -398,7 +401,7 @@ static enum turn on_turn(struct rota_member *member)
         tell(connection);
         return TURN_OVER;
     }
-    if (connection->ready || budget < TURN_BUDGET)
+    if (connection->ready || budget < before)
         return TURN_WORKED;
     return connection->rings ? TURN_QUIET : TURN_OVER;
 }
@@ -417,6 +420,12 @@ static bool on_near(const struct rota_member *member)
         (const struct connection *)((const char *)member - offsetof(struct connection, member));
 
     return connection->rings && ring_near(&connection->rings->rings.to_daemon);
+}
+
+void connection_yield(struct connection *connection)
+{
+    if (rota_shared(connection->rota) && on_near(&connection->member))
+        connection->rota->yield = true;
 }
 
 static void receive(struct connection *connection)

@@ -72,6 +72,9 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
 void connection_send(struct connection *connection, const uint8_t *payload, size_t size,
                      const int *fds, unsigned n_fds);
 
+/* Who sends is awake again: let it run before others are served, if it needs our CPU. */
+void connection_yield(struct connection *connection);
+
 /* Read no more until resumed. Frames already received wait. */
 void connection_pause(struct connection *connection);
 void connection_resume(struct connection *connection);

@@ -12,6 +12,7 @@
  */
 #include "daemon/rota.h"
 
+#include <sched.h>
 #include <utlist.h>
 
 #define BRIEF_NS UINT64_C(2000)
@@ -121,6 +122,14 @@ static void on_idle(uv_idle_t *idle)
         DL_APPEND(rota->members, member);
         member_turn(rota, member, now);
     }
+    if (rota->yield)
+        sched_yield();
+    rota->yield = false;
+}
+
+bool rota_shared(const struct rota *rota)
+{
+    return rota->members && rota->members->next;
 }
 
 void rota_add(struct rota *rota, struct rota_member *member)

@@ -40,6 +40,7 @@ struct rota {
     const uint64_t *spin_us;            /* borrowed: the most that a member is watched for */
     uint64_t quiet_round_ns;            /* when the last round was in which nobody had work */
     uint64_t busy_until_ns;             /* others want this CPU: all watches are brief */
+    bool yield;                         /* somebody needs this CPU now: after this round */
 };
 
 void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);
@@ -47,6 +48,9 @@ void rota_close(struct rota *rota);
 
 void rota_add(struct rota *rota, struct rota_member *member);
 void rota_remove(struct rota *rota, struct rota_member *member);
+
+/* Whether it has more than one member. */
+bool rota_shared(const struct rota *rota);
 
 /* Something else took time in this round. */
 void rota_worked(struct rota *rota);

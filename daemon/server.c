@@ -111,6 +111,9 @@ static void on_settled(struct connection *connection)
     session_balance(session);
     if (session->state == SESSION_READY)
         board_say_where(session->board);
+    if (session->woke)
+        connection_yield(connection);
+    session->woke = false;
 }
 
 static void client_close(struct client *client)

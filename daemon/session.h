@@ -50,6 +50,7 @@ struct session {
     uint64_t n_unfinished;              /* what commands on the GPU hold, over all streams */
     bool behind;                        /* too much of that: we read no more */
     struct session *prev_behind, *next_behind;
+    bool woke;                          /* somebody slept until its last commands were done */
 
     unsigned n_requests;                /* under way in libuv's pool */
     unsigned n_trims;                   /* of them: MemoryTrim */

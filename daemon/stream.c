@@ -952,7 +952,8 @@ void stream_finish(struct stream *stream)
     if (stream->wake) {
         stream->wake = false;
         stream->runtime->counters.wakes++;
-        timeline_wake(stream->timeline);
+        if (timeline_wake(stream->timeline))
+            stream->session->woke = true; /* near us, maybe: see on_settled() */
     }
     watches_look(stream->session, stream->index);
     if (!stream->destroyed)

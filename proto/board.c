@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-void board_wake(_Atomic uint32_t *word)
+bool board_wake(_Atomic uint32_t *word)
 {
-    (void)syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    return syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0) > 0;
 }
 
 void board_sleep(const _Atomic uint32_t *word, uint32_t seen, uint64_t timeout_ns)

@@ -169,8 +169,8 @@ static inline bool timeline_reached(const struct board_timeline *timeline, uint6
     return atomic_load_explicit(&timeline->completed, memory_order_acquire) >= value;
 }
 
-/* Wake every waiter of a futex word. */
-void board_wake(_Atomic uint32_t *word);
+/* Wake every waiter of a futex word. Whether there were any. */
+bool board_wake(_Atomic uint32_t *word);
 
 /* Sleep while *word == seen, for at most timeout_ns. Returns at once when the word differs. May
  * return early for no reason. Works on read-only mappings. */

@@ -152,7 +152,7 @@ void ring_consume(struct ring *ring, size_t size)
         return;
     atomic_store(&ring->shared->waiting, 0);
     atomic_fetch_add(&ring->shared->room, 1);
-    board_wake(&ring->shared->room);
+    (void)board_wake(&ring->shared->room);
 }
 
 bool ring_sleep(struct ring *ring)
