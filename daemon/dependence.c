@@ -8,26 +8,15 @@
 #include "daemon/runtime.h"
 #include "daemon/stream.h"
 
-#include <stdlib.h>
 #include <utlist.h>
 
 #define SPARE_MAX 4096u                 /* kept for the next wait */
 
-static struct dependence *spare_take(struct runtime *runtime)
-{
-    struct dependence *spare = runtime->spare_dependences;
-
-    if (!spare)
-        return malloc(sizeof(*spare));
-    runtime->spare_dependences = spare->next;
-    runtime->n_spare_dependences--;
-    return spare;
-}
-
 struct dependence *dependence_new(struct stream *waiter, uint64_t position, struct stream *source,
                                   uint64_t value)
 {
-    struct dependence *dependence = spare_take(waiter->runtime);
+    struct dependence *dependence =
+        stock_take(&waiter->runtime->spare_dependences, sizeof(*dependence));
 
     if (!dependence)
         return NULL;
@@ -50,13 +39,7 @@ void dependence_free(struct dependence *dependence)
     runtime = dependence->waiter->runtime;
     if (dependence->source)
         DL_DELETE(dependence->source->dependents, dependence);
-    if (runtime->n_spare_dependences == SPARE_MAX) {
-        free(dependence);
-        return;
-    }
-    dependence->next = runtime->spare_dependences;
-    runtime->spare_dependences = dependence;
-    runtime->n_spare_dependences++;
+    stock_give(&runtime->spare_dependences, dependence, SPARE_MAX);
 }
 
 void dependences_end(struct stream *source)
@@ -66,15 +49,5 @@ void dependences_end(struct stream *source)
 
         DL_DELETE(source->dependents, first);
         first->source = NULL;
-    }
-}
-
-void dependences_deinit(struct runtime *runtime)
-{
-    while (runtime->spare_dependences) {
-        struct dependence *spare = runtime->spare_dependences;
-
-        runtime->spare_dependences = spare->next;
-        free(spare);
     }
 }

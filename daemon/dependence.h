@@ -10,7 +10,7 @@ struct stream;
 
 /* Of @p waiter, from its marker at @p position on, on @p value of @p source. */
 struct dependence {
-    struct dependence *prev, *next;     /* in the list of the source; or next spare one */
+    struct dependence *prev, *next;     /* in the list of the source */
     struct stream *source;              /* borrowed; NULL: it is gone, all was done */
     struct stream *waiter;              /* borrowed: frees us before it goes */
     uint64_t position;
@@ -24,6 +24,3 @@ void dependence_free(struct dependence *dependence);
 
 /* @p source goes; nobody depends on it any more. */
 void dependences_end(struct stream *source);
-
-/* At the end of the daemon. */
-void dependences_deinit(struct runtime *runtime);

@@ -26,14 +26,9 @@
 /* @p size bytes that say so, and no more yet; NULL: no memory. */
 static struct launch *launch_alloc(struct runtime *runtime, size_t size)
 {
-    struct launch *launch = runtime->spare_launches;
+    struct launch *launch =
+        size <= SMALL ? stock_take(&runtime->spare_launches, SMALL) : malloc(size);
 
-    if (launch && size <= SMALL) {
-        runtime->spare_launches = launch->next;
-        runtime->n_spare_launches--;
-    } else {
-        launch = malloc(size < SMALL ? SMALL : size);
-    }
     if (!launch)
         return NULL;
     launch->size = size;
@@ -47,23 +42,10 @@ void launch_free(struct launch *launch)
 
     while (launch->n_holds)
         resource_unref(launch->holds[--launch->n_holds]);
-    if (launch->size > SMALL || runtime->n_spare_launches == SPARE_MAX) {
+    if (launch->size <= SMALL)
+        stock_give(&runtime->spare_launches, launch, SPARE_MAX);
+    else
         free(launch);
-        return;
-    }
-    launch->next = runtime->spare_launches;
-    runtime->spare_launches = launch;
-    runtime->n_spare_launches++;
-}
-
-void launches_end(struct runtime *runtime)
-{
-    struct launch *launch;
-
-    while ((launch = runtime->spare_launches)) {
-        runtime->spare_launches = launch->next;
-        free(launch);
-    }
 }
 
 /* ---- sizes -------------------------------------------------------------------------------------- */

@@ -18,7 +18,6 @@ struct launch {
     const struct parameter *parameters; /* likewise */
     size_t size;                        /* of all of it */
     struct runtime *runtime;            /* likewise: where it goes back to */
-    struct launch *next;                /* there */
     uint32_t groups[3], group_size[3];
     unsigned n_holds, n_arguments;
     struct resource **holds;
@@ -29,9 +28,6 @@ struct launch {
 void launch_submit(struct session *session, struct stream *stream, const Xpurt__Launch *message);
 
 void launch_free(struct launch *launch);
-
-/* Free what the runtime keeps for launches to come. */
-void launches_end(struct runtime *runtime);
 
 /* Another one that is equal, with references of its own; NULL: no memory. */
 struct launch *launch_clone(const struct launch *launch);

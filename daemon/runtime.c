@@ -5,8 +5,6 @@
  * or notice, each published timeline was woken once, and a marker covers all work on the GPU.
  */
 #include "daemon/runtime.h"
-#include "daemon/dependence.h"
-#include "daemon/launch.h"
 #include "daemon/native.h"
 #include "daemon/stream.h"
 
@@ -42,10 +40,10 @@ int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *
 void runtime_deinit(struct runtime *runtime)
 {
     assert(!runtime->users && !runtime->waiters);
-    launches_end(runtime);
-    works_end(runtime);
     broker_deinit(&runtime->broker);
-    dependences_deinit(runtime);
+    stock_deinit(&runtime->spare_dependences);
+    stock_deinit(&runtime->spare_launches);
+    stock_deinit(&runtime->spare_works);
     reaper_free(runtime->reaper);
 }
 

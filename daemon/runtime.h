@@ -7,11 +7,10 @@
 #include "daemon/cache.h"
 #include "daemon/gpu.h"
 #include "daemon/reaper.h"
+#include "daemon/stock.h"
 #include "daemon/user.h"
 
-struct launch;
 struct stream;
-struct work;
 
 struct counters {
     uint64_t sessions;                  /* alive */
@@ -39,16 +38,11 @@ struct runtime {
     struct stream *streams;             /* all that exist */
     bool natives_dirty;                 /* native_settle() has something to do */
     _Atomic bool ending;                /* the process is about to leave; read in libuv's pool */
-    struct dependence *spare_dependences;
-    unsigned n_spare_dependences;
     struct cache_waiter *waiters;       /* for memory that goes back to the driver */
     uint64_t evictions;                 /* of segments that do, so far */
     struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
     struct stream *resumed;             /* what they were blocked on is over: run on */
-    struct launch *spare_launches;      /* memory for some to come, see launch.c */
-    unsigned n_spare_launches;
-    struct work *spare_works;           /* likewise for queued commands, see stream.c */
-    unsigned n_spare_works;
+    struct stock spare_dependences, spare_launches, spare_works;
     struct counters counters;
 };
 

@@ -695,40 +695,6 @@ static void drop(struct stream *stream, struct work *work)
     work_drop(work);
 }
 
-/* A place in a queue; taken from those that were given back, so that streams which keep waiting for
- * each other cost no memory. */
-static struct work *work_new(struct runtime *runtime)
-{
-    struct work *work = runtime->spare_works;
-
-    if (!work)
-        return malloc(sizeof(*work));
-    runtime->spare_works = work->next;
-    runtime->n_spare_works--;
-    return work;
-}
-
-static void work_free(struct runtime *runtime, struct work *work)
-{
-    if (runtime->n_spare_works == SPARE_WORKS_MAX) {
-        free(work);
-        return;
-    }
-    work->next = runtime->spare_works;
-    runtime->spare_works = work;
-    runtime->n_spare_works++;
-}
-
-void works_end(struct runtime *runtime)
-{
-    struct work *work;
-
-    while ((work = runtime->spare_works)) {
-        runtime->spare_works = work->next;
-        free(work);
-    }
-}
-
 /* What a command that waits is charged. */
 static uint64_t queue_weight(const struct work *work)
 {
@@ -782,7 +748,7 @@ static void queue_push(struct stream *stream, const struct work *work)
     bool charged = user_charge(user, CHARGE_QUEUED, queue_weight(work));
 
     if (charged)
-        copy = work_new(stream->runtime);
+        copy = stock_take(&stream->runtime->spare_works, sizeof(*copy));
     if (!copy) {
         if (charged)
             user_discharge(user, CHARGE_QUEUED, queue_weight(work));
@@ -851,7 +817,7 @@ void stream_run(struct stream *stream)
 
         if (run(stream, work)) {
             drop(stream, work);
-            work_free(stream->runtime, work);
+            stock_give(&stream->runtime->spare_works, work, SPARE_WORKS_MAX);
             continue;
         }
         queue_unpop(stream, work);
@@ -868,7 +834,7 @@ static void queue_drop(struct stream *stream)
         if (work->kind == WORK_DESTROY)
             stream->destroyed = true;
         drop(stream, work);
-        work_free(stream->runtime, work);
+        stock_give(&stream->runtime->spare_works, work, SPARE_WORKS_MAX);
     }
 }
 

@@ -217,9 +217,6 @@ void stream_reclaim(struct stream *stream);
 /* Let go of what @p work holds without running it. */
 void work_drop(struct work *work);
 
-/* Free what the runtime keeps for commands to come. */
-void works_end(struct runtime *runtime);
-
 /* The stream is broken: status on the timeline, an Error to the client, queued commands dropped. */
 void stream_fail(struct stream *stream, xpurt_result result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -91,34 +91,6 @@ static void record(struct raw *raw, uint32_t stream, uint64_t value)
     raw_send_command(raw, &(Xpurt__Command){ RAW_COMMAND(RECORD), .record = &record });
 }
 
-/* The commands since the last call brought this error, and no other. */
-static void expect_told(struct raw *raw, xpurt_result result)
-{
-    raw_settle(raw);
-    test_require(raw->errors == (result != XPURT_SUCCESS) && (!result || raw->error == result),
-                 "%u errors, the last one %d: %s", raw->errors, (int)raw->error, raw->text);
-    raw->errors = 0;
-}
-
-/* Stream 0 failed with that; from now on stream 0 is a fresh one. */
-static void expect_stream_failed(struct raw *raw, xpurt_result result)
-{
-    const struct board_timeline *timeline = &raw->progress->timelines[0];
-
-    expect_told(raw, result);
-    test_require(raw_status(raw, 0) == result, "the timeline says %d", (int)raw_status(raw, 0));
-    raw_stream_destroy(raw, 0);
-    raw_settle(raw);
-    for (int i = 0; atomic_load(&timeline->state) != TIMELINE_FREE; i++) {
-        test_require(i < 30000, "a destroyed stream is not free");
-        scene_sleep_ms(1);
-    }
-    if (raw->values[0] < atomic_load(&timeline->last))
-        raw->values[0] = atomic_load(&timeline->last);
-    raw_stream_create(raw, 0, 0);
-    expect_told(raw, XPURT_SUCCESS);
-}
-
 /* Graph 1: a copy, a record, a wait, a copy. Returns the memory it copies in. */
 static uint64_t graph_one(struct raw *raw)
 {
@@ -153,14 +125,14 @@ static void launches(struct scene *scene)
     for (int i = 0; i < 100; i++)
         launch(&raw, 0, 1, 0, 4, raw.values[0] + 1 + (uint64_t)i, &point, 1);
     raw.values[0] += 100;
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     test_ok(raw_finish(&raw, 0));
     destroy(&raw, 1);
     begin(&raw, 0, 1);                  /* the number is free again */
     test_ok(end(&raw, 0, &commands));
     test_require(commands == 0, "%u commands", commands);
     launch(&raw, 0, 1, 0, 0, 0, NULL, 0);
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     raw_close(&raw);
 }
 
@@ -180,25 +152,25 @@ static void numbers(struct scene *scene)
     test_require(end(&raw, 7, NULL) == XPURT_ERROR_INVALID_HANDLE, "a stream of nobody");
     test_require(end(&raw, UINT32_MAX, NULL) == XPURT_ERROR_INVALID_HANDLE, "no stream at all");
     destroy(&raw, 1);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     begin(&raw, 9, 1);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     launch(&raw, 0, 1, 0, 0, 0, NULL, 0);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
     begin(&raw, 0, 0);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     begin(&raw, 0, 1);
     begin(&raw, 0, 2);                  /* twice on one stream */
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     begin(&raw, 0, 1);
     destroy(&raw, 1);                   /* it is not whole */
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     launch(&raw, 0, 1, 0, 0, 0, NULL, 0);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
     (void)graph_one(&raw);
     raw_stream_create(&raw, 1, 0);
     begin(&raw, 1, 1);                  /* the number is taken */
-    expect_told(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     test_require(replace(&raw, 5, 0, 0, 1) == XPURT_ERROR_INVALID_HANDLE, "a graph of nobody");
     raw_close(&raw);
 }
@@ -236,13 +208,13 @@ static void launches_that_do_not_fit(struct scene *scene)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         launch(&raw, 0, 1, wrong[i].first, wrong[i].count, raw.values[0] + wrong[i].value, points,
                wrong[i].n_points);
-        expect_stream_failed(&raw, wrong[i].result);
+        raw_expect_stream_failed(&raw, wrong[i].result);
     }
     launch(&raw, 0, 1, 3, 1, 0, NULL, 0); /* without records no value is looked at */
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     raw_stream_create(&raw, 1, 1);      /* another device */
     launch(&raw, 1, 1, 0, 1, 0, NULL, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_DEVICE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_DEVICE);
     raw_close(&raw);
 }
 
@@ -262,11 +234,11 @@ static void points_that_cannot_be(struct scene *scene)
     point = point_pack(BOARD_SLOTS - 1, 3, 7);
     launch(&raw, 0, 1, 0, 4, raw.values[0] + 1, &point, 1);
     raw.values[0]++;
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
     point = point_pack(raw.slot, 0, raw.values[0] + 1000000);
     launch(&raw, 0, 1, 0, 4, raw.values[0] + 1, &point, 1);
     raw.values[0]++;
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_close(&raw);
 }
 
@@ -287,16 +259,16 @@ static void captures_that_fail(struct scene *scene)
     test_ok(raw_memory_alloc(&raw, PIECE, &memory));
     begin(&raw, 0, 1);
     raw_copy(&raw, 0, 0, memory, 0, memory + PIECE, 64);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_INVALID_ADDRESS, "the graph lacks a command");
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_INVALID_ARGUMENT, "it was ended already");
     destroy(&raw, 1);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_stream_destroy(&raw, 0);
     raw_stream_create(&raw, 1, 0);
     begin(&raw, 1, 1);
     record(&raw, 1, 2);                 /* graphs count from 1 */
-    expect_told(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     test_require(end(&raw, 1, NULL) == XPURT_ERROR_INVALID_ARGUMENT, "the graph lacks a record");
     raw_close(&raw);
 }
@@ -318,7 +290,7 @@ static void left_behind(struct scene *scene)
     begin(&raw, 1, 2);
     record(&raw, 1, 1);
     raw_stream_destroy(&raw, 1);
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     begin(&raw, 0, 2);                  /* its number is free */
     record(&raw, 0, 1);
     test_ok(end(&raw, 0, NULL));
@@ -363,7 +335,7 @@ static void replacing(struct scene *scene)
     }
     raw_memory_free(&raw, memory);
     launch(&raw, 0, 1, 0, 4, ++raw.values[0], &point, 1);
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     test_ok(raw_finish(&raw, 0));
     raw_close(&stranger);
     raw_close(&raw);
@@ -402,7 +374,7 @@ static void limits(struct scene *scene)
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_QUOTA, "more than a graph may have");
     raw_record(&raw, 0);
     test_ok(raw_finish(&raw, 0));
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     raw_close(&raw);
 }
 
@@ -436,7 +408,7 @@ static void flood(struct scene *scene)
     raw_record(&raw, 0);
     test_ok(raw_finish(&raw, 0));
     test_require(atomic_load(&scene->rounds) > rounds, "nobody else had a turn");
-    expect_told(&raw, XPURT_SUCCESS);
+    raw_expect_told(&raw, XPURT_SUCCESS);
     raw_close(&raw);
 }
 

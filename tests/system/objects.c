@@ -12,35 +12,6 @@ TestSuite(objects, .timeout = 300);
 
 #define PIECE 4096u                     /* a multiple of what allocations are rounded to */
 
-/* The commands since the last call brought this error, and one error only. */
-static void expect_told(struct raw *raw, xpurt_result result)
-{
-    raw_settle(raw);
-    test_require(raw->errors == 1 && raw->error == result, "%u errors, the last one %d: %s",
-                 raw->errors, (int)raw->error, raw->text);
-    raw->errors = 0;
-}
-
-/* The same, and stream 0 failed with it; a fresh stream 0 is there afterwards. */
-static void expect_stream_failed(struct raw *raw, xpurt_result result)
-{
-    const struct board_timeline *timeline = &raw->progress->timelines[0];
-
-    expect_told(raw, result);
-    test_require(raw_status(raw, 0) == result, "the timeline says %d", (int)raw_status(raw, 0));
-    raw_stream_destroy(raw, 0);
-    raw_settle(raw);
-    for (int i = 0; atomic_load(&timeline->state) != TIMELINE_FREE; i++) {
-        test_require(i < 30000, "a destroyed stream is not free");
-        scene_sleep_ms(1);
-    }
-    if (raw->values[0] < atomic_load(&timeline->last))
-        raw->values[0] = atomic_load(&timeline->last);
-    raw_stream_create(raw, 0, 0);
-    raw_settle(raw);
-    test_require(!raw->errors, "%s", raw->text);
-}
-
 /* ---- ids ------------------------------------------------------------------------------------- */
 
 static void ids_that_do_not_exist(struct scene *scene)
@@ -50,23 +21,23 @@ static void ids_that_do_not_exist(struct scene *scene)
 
     raw_open(&raw, scene->daemon.socket);
     raw_record(&raw, 3);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_stream_destroy(&raw, 511);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_wait(&raw, UINT32_MAX, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_stream_create(&raw, 512, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_memory_free(&raw, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_memory_free(&raw, UINT64_MAX);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_host_free(&raw, 1);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_event_drop(&raw, 5);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_event_close(&raw, raw.slot, 5);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
 
     test_require(raw_event_export(&raw, BOARD_CELLS, &handle) == XPURT_ERROR_INVALID_HANDLE,
                  "a cell behind the board");
@@ -99,7 +70,7 @@ static void devices_that_do_not_exist(struct scene *scene)
     test_require(raw_result(&raw, &question) == XPURT_ERROR_INVALID_DEVICE, "%s", raw.text);
     raw.errors = 0;
     raw_stream_create(&raw, 0, 64);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_DEVICE);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_DEVICE);
     raw_close(&raw);
 }
 
@@ -119,20 +90,20 @@ static void ids_used_twice(struct scene *scene)
     raw_open(&other, scene->daemon.socket);
     raw_stream_create(&raw, 0, 0);
     raw_stream_create(&raw, 0, 1);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     test_require(raw_record(&raw, 0) && raw_finish(&raw, 0) == XPURT_SUCCESS, "it is unusable");
     raw_stream_destroy(&raw, 0);
     raw_stream_destroy(&raw, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
 
     test_require(raw_memory_alloc(&raw, PIECE, &address) == 0, "%s", raw.text);
     raw_memory_free(&raw, address);
     raw_memory_free(&raw, address);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     test_require(raw_host_alloc(&raw, PIECE, &segment, NULL) == 0, "%s", raw.text);
     raw_host_free(&raw, segment);
     raw_host_free(&raw, segment);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
 
     test_require(raw_event_export(&raw, 5, &handle) == 0, "%s", raw.text);
     test_require(raw_event_export(&raw, 5, &again) == 0, "%s", raw.text);
@@ -142,10 +113,10 @@ static void ids_used_twice(struct scene *scene)
     raw_event_close(&other, slot, cell);
     raw_event_close(&other, slot, cell);
     raw_event_close(&other, slot, cell);
-    expect_told(&other, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&other, XPURT_ERROR_INVALID_HANDLE);
     raw_event_drop(&raw, 5);
     raw_event_drop(&raw, 5);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     test_require(raw_event_open(&other, &handle, NULL, NULL) == XPURT_ERROR_STALE_HANDLE,
                  "a dropped event was opened");
     raw_close(&other);
@@ -172,17 +143,17 @@ static void ids_of_another_session(struct scene *scene)
     test_require(raw_host_alloc(&other, PIECE, &segment, NULL) == 0, "%s", other.text);
 
     raw_record(&raw, 4);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_memory_free(&raw, address);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_host_free(&raw, segment);
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, 0, address, 16, 0, 4);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, segment, 0, 16, 0, 4);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_event_close(&raw, other.slot, 0);
-    expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     test_require(raw_memory_export(&raw, address, &(struct handle){ 0 }) ==
                      XPURT_ERROR_INVALID_ADDRESS,
                  "somebody else's memory was exported");
@@ -218,7 +189,7 @@ static void stamps_elsewhere(struct scene *scene)
         if (i == 4)
             record.stamp = stamp_pack(scene->witness.slot, 0);
         raw_send_command(&raw, &command);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
         raw_close(&raw);
     }
 }
@@ -248,7 +219,7 @@ static void values_out_of_order(struct scene *scene)
         raw_record(&raw, 0);
         test_require(raw_finish(&raw, 0) == XPURT_SUCCESS, "%s", raw.text);
         record_value(&raw, raw.values[0] + steps[i]);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     }
     raw_close(&raw);
 }
@@ -265,9 +236,9 @@ static void points_of_nobody(struct scene *scene)
     raw_open(&raw, scene->daemon.socket);
     raw_stream_create(&raw, 0, 0);
     raw_wait(&raw, 0, point_pack(BOARD_SLOTS - 1, 0, 1));
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_wait(&raw, 0, point_pack(raw.slot, 0, POINT_VALUE_MAX)); /* its own future */
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
 
     /* The future of a stream that does not exist: allowed, and over when the session is. */
     raw_wait(&raw, 0, point_pack(raw.slot, 9, POINT_VALUE_MAX));
@@ -301,9 +272,9 @@ static void wild_sizes(struct scene *scene)
     raw_stream_create(&raw, 0, 0);
     raw.errors = 0;
     raw_copy(&raw, 0, segment, 0, 0, address, 0);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_fill(&raw, 0, segment, 0, 0, 0, 4);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         uint64_t none;
@@ -317,13 +288,13 @@ static void wild_sizes(struct scene *scene)
                      (unsigned long long)sizes[i]);
         raw.errors = 0;
         raw_copy(&raw, 0, segment, 0, 0, address, sizes[i]);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
         raw_copy(&raw, 0, 0, address, segment, 8, sizes[i]);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
         raw_fill(&raw, 0, 0, address, sizes[i], 0, 1);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
         raw_fill(&raw, 0, segment, sizes[i], 64, 0, 1);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     }
     raw_close(&raw);
 }
@@ -355,35 +326,35 @@ static void one_byte_outside(struct scene *scene)
     test_require(raw_finish(&raw, 0) == XPURT_SUCCESS, "%s", raw.text);
 
     raw_fill(&raw, 0, 0, address - 1, 16, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, 0, address - 1, 1, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, 0, address, PIECE + 1, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, 0, address + PIECE, 1, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, segment, 1, PIECE, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, segment, PIECE, 1, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_fill(&raw, 0, segment, UINT64_MAX, 1, 0, 1);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_copy(&raw, 0, segment, 0, 0, address - 1, 16);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_copy(&raw, 0, segment, 0, 0, address + 1, PIECE);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_copy(&raw, 0, 0, address, segment, 1, PIECE);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_copy(&raw, 0, 0, 0, segment, 0, 16);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_copy(&raw, 0, 0, UINT64_MAX, segment, 0, 16);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
 
     raw_memory_free(&raw, address + 512); /* the start only */
-    expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_memory_free(&raw, address);
     raw_fill(&raw, 0, 0, address, 16, 0, 1); /* not one's own any more */
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_close(&raw);
 }
 
@@ -404,7 +375,7 @@ static void neighbours(struct scene *scene)
         test_require(raw_memory_alloc(&raw, 512, &addresses[i]) == 0, "%s", raw.text);
     for (size_t i = 0; i < 64; i++) {
         raw_fill(&raw, 0, 0, addresses[i], 513, 0, 1);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     }
     raw_close(&raw);
 }
@@ -425,16 +396,16 @@ static void patterns_and_overlaps(struct scene *scene)
     raw_stream_create(&raw, 0, 0);
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
         raw_fill(&raw, 0, 0, address, 16, 0, widths[i]);
-        expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+        raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     }
     raw_fill(&raw, 0, 0, address, 15, 0, 4);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_fill(&raw, 0, 0, address + 2, 16, 0, 4);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_copy(&raw, 0, 0, address, 0, address + 1, 64);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_copy(&raw, 0, 0, address + 1, 0, address, 64);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ARGUMENT);
     raw_copy(&raw, 0, 0, address, 0, address + 64, 64); /* side by side */
     raw_record(&raw, 0);
     test_require(raw_finish(&raw, 0) == XPURT_SUCCESS, "%s", raw.text);
@@ -466,9 +437,9 @@ static void missing_parts(struct scene *scene)
     copy.size = fill.size = 16;
     fill.width = 1;
     raw_send_command(&raw, &copy_command);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     raw_send_command(&raw, &fill_command);
-    expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
+    raw_expect_stream_failed(&raw, XPURT_ERROR_INVALID_ADDRESS);
     test_require(raw_result(&raw, &board_open) == XPURT_ERROR_STALE_HANDLE, "%s", raw.text);
     test_require(raw_result(&raw, &event_open) == XPURT_ERROR_INVALID_HANDLE, "%s", raw.text);
     test_require(raw_result(&raw, &memory_open) == XPURT_ERROR_INVALID_HANDLE, "%s", raw.text);

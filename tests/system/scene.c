@@ -286,3 +286,31 @@ void scene_play(void (*attack)(struct scene *scene), unsigned times)
     scene_end(scene);
     free(scene);
 }
+
+/* ---- what a client was told -------------------------------------------------------------------- */
+
+void raw_expect_told(struct raw *raw, xpurt_result result)
+{
+    raw_settle(raw);
+    test_require(raw->errors == (result != XPURT_SUCCESS) && (!result || raw->error == result),
+                 "%u errors, the last one %d: %s", raw->errors, (int)raw->error, raw->text);
+    raw->errors = 0;
+}
+
+void raw_expect_stream_failed(struct raw *raw, xpurt_result result)
+{
+    const struct board_timeline *timeline = &raw->progress->timelines[0];
+
+    raw_expect_told(raw, result);
+    test_require(raw_status(raw, 0) == result, "the timeline says %d", (int)raw_status(raw, 0));
+    raw_stream_destroy(raw, 0);
+    raw_settle(raw);
+    for (int i = 0; atomic_load(&timeline->state) != TIMELINE_FREE; i++) {
+        test_require(i < 30000, "a destroyed stream is not free");
+        scene_sleep_ms(1);
+    }
+    if (raw->values[0] < atomic_load(&timeline->last))
+        raw->values[0] = atomic_load(&timeline->last);
+    raw_stream_create(raw, 0, 0);
+    raw_expect_told(raw, XPURT_SUCCESS);
+}

@@ -65,3 +65,9 @@ uint64_t scene_cpu_ms(struct scene *scene);
 
 void scene_sleep_ms(long ms);
 uint64_t scene_now_ns(void);
+
+/* The commands since the last call brought this error (XPURT_SUCCESS: none), and no other. */
+void raw_expect_told(struct raw *raw, xpurt_result result);
+
+/* The same, and stream 0 failed with it; a fresh stream 0 is there afterwards. */
+void raw_expect_stream_failed(struct raw *raw, xpurt_result result);
