@@ -50,17 +50,26 @@ int broker_export(struct broker *broker, struct user *user, enum handle_kind kin
     token->object = object;
     token->offset = offset;
     HASH_ADD(hh, broker->tokens, handle, sizeof(token->handle), token);
+    if (!HASH_ADDED(hh, token)) {
+        free(token);
+        return -ENOMEM;
+    }
     *ret_token = token;
     return 0;
+}
+
+void broker_discard(struct broker *broker, struct token *token)
+{
+    HASH_DEL(broker->tokens, token);
+    free(token);
 }
 
 void broker_revoke(struct broker *broker, struct token *token)
 {
     if (!token)
         return;
-    HASH_DEL(broker->tokens, token);
     user_discharge(token->user, CHARGE_EXPORTS, 1);
-    free(token);
+    broker_discard(broker, token);
 }
 
 xpurt_result broker_find(struct broker *broker, const struct user *user, enum handle_kind kind,

@@ -31,6 +31,9 @@ void broker_deinit(struct broker *broker);
 int broker_export(struct broker *broker, struct user *user, enum handle_kind kind, void *object,
                   uint64_t offset, struct token **ret_token);
 
+/* One that nobody has seen yet; its charge stays. */
+void broker_discard(struct broker *broker, struct token *token);
+
 /* The handle is stale from now on; gives the charge back. NULL is a no-op. */
 void broker_revoke(struct broker *broker, struct token *token);
 

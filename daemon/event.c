@@ -65,8 +65,13 @@ static int exported_new(struct session *session, uint32_t cell, struct exported 
         free(exported);
         return r;
     }
-    exported->board = resource_ref(&session->board->resource);
     HASH_ADD(hh, session->exported, cell, sizeof(cell), exported);
+    if (!HASH_ADDED(hh, exported)) {
+        broker_discard(&session->runtime->broker, exported->token);
+        free(exported);
+        return -ENOMEM;
+    }
+    exported->board = resource_ref(&session->board->resource);
     *ret_exported = exported;
     return 0;
 }
@@ -123,14 +128,17 @@ static bool board_lease_take(struct session *session, uint32_t serial, struct bo
     if (!session_charge(session, serial, CHARGE_LEASES, 1))
         return false;
     lease = calloc(1, sizeof(*lease));
-    if (!lease) {
+    if (lease) {
+        lease->slot = board->slot;
+        HASH_ADD(hh, session->boards, slot, sizeof(lease->slot), lease);
+    }
+    if (!lease || !HASH_ADDED(hh, lease)) {
+        free(lease);
         user_discharge(session->user, CHARGE_LEASES, 1);
         session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
         return false;
     }
-    lease->slot = board->slot;
     lease->board = resource_ref(&board->resource);
-    HASH_ADD(hh, session->boards, slot, sizeof(lease->slot), lease);
     return true;
 }
 
@@ -152,15 +160,18 @@ static bool event_lease_take(struct session *session, uint32_t serial, struct ex
         if (!session_charge(session, serial, CHARGE_LEASES, 1))
             return false;
         lease = calloc(1, sizeof(*lease));
-        if (!lease) {
+        if (lease) {
+            lease->key = key;
+            HASH_ADD(hh, session->events, key, sizeof(lease->key), lease);
+        }
+        if (!lease || !HASH_ADDED(hh, lease)) {
+            free(lease);
             user_discharge(session->user, CHARGE_LEASES, 1);
             session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
             return false;
         }
-        lease->key = key;
         lease->exported = exported;
         exported->leases++;
-        HASH_ADD(hh, session->events, key, sizeof(lease->key), lease);
     }
     lease->count++;
     return true;

@@ -99,9 +99,13 @@ static bool lease_add(struct session *session, struct block *block)
         if (!lease)
             return false;
         lease->address = block->address;
+        HASH_ADD(hh, session->memory, address, sizeof(lease->address), lease);
+        if (!HASH_ADDED(hh, lease)) {
+            free(lease);
+            return false;
+        }
         lease->block = resource_ref(&block->resource);
         block->leases++;
-        HASH_ADD(hh, session->memory, address, sizeof(lease->address), lease);
     }
     lease->count++;
     return true;
@@ -743,6 +747,12 @@ static struct token *token_get(struct session *session, uint32_t serial, struct 
         return NULL;
     }
     HASH_ADD(by_offset, lease->tokens, offset, sizeof(token->offset), token);
+    if (!HASH_ADDED(by_offset, token)) {
+        broker_revoke(&session->runtime->broker, token);
+        session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY,
+                      "the daemon cannot make a handle");
+        return NULL;
+    }
     return token;
 }
 
@@ -930,16 +940,21 @@ static int segment_new(struct session *session, uint64_t size, struct segment **
     if (!segment)
         return -ENOMEM;
     segment->size = size;
+    segment->id = segment_id(session);
+    HASH_ADD(hh, session->segments, id, sizeof(segment->id), segment);
+    if (!HASH_ADDED(hh, segment)) {
+        free(segment);
+        return -ENOMEM;
+    }
     fd = segment_map(segment);
     if (fd < 0) {
+        HASH_DEL(session->segments, segment);
         free(segment);
         return fd;
     }
     segment->resource.refs = 1;
     segment->resource.destroy = segment_destroy;
     segment->user = user_ref(session->user);
-    segment->id = segment_id(session);
-    HASH_ADD(hh, session->segments, id, sizeof(segment->id), segment);
     *ret_segment = segment;
     return fd;
 }

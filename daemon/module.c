@@ -268,6 +268,22 @@ static int contents_open(const struct module *module)
     return -EIO;
 }
 
+/* NULL: no memory. */
+static struct module_lease *lease_new(struct session *session, struct module *module)
+{
+    struct module_lease *lease = calloc(1, sizeof(*lease));
+
+    if (!lease)
+        return NULL;
+    lease->id = lease_id(session);
+    lease->module = module;
+    HASH_ADD(hh, session->modules, id, sizeof(lease->id), lease);
+    if (HASH_ADDED(hh, lease))
+        return lease;
+    free(lease);
+    return NULL;
+}
+
 /* Takes over the reference to the module and the charge for it. */
 static void answer(struct session *session, uint32_t serial, struct module *module)
 {
@@ -276,17 +292,16 @@ static void answer(struct session *session, uint32_t serial, struct module *modu
     struct module_lease *lease = NULL;
     int fd = contents_open(module);
 
-    if (fd < 0 || (!module->result && !(lease = calloc(1, sizeof(*lease))))) {
+    if (fd >= 0 && !module->result)
+        lease = lease_new(session, module);
+    if (fd < 0 || (!module->result && !lease)) {
         session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY,
                       "no memory or descriptor for an answer");
     } else {
         loaded.code = module->result;
         loaded.text = module->text;
-        if (lease) {
-            lease->id = loaded.module = lease_id(session);
-            lease->module = module;
-            HASH_ADD(hh, session->modules, id, sizeof(lease->id), lease);
-        }
+        if (lease)
+            loaded.module = lease->id;
         reply.reply_case = XPURT__TO_CLIENT__REPLY_MODULE_LOADED;
         reply.module_loaded = &loaded;
         session_reply(session, serial, &reply, &fd, 1);
@@ -570,7 +585,7 @@ static struct module *module_new(struct session *session, uint32_t serial,
 }
 
 /* A reference to the module that is the same as @p fresh, or to itself; takes it over. NULL: the user
- * may not have so much, and the client was told. */
+ * may not have so much, or there is no memory; the client was told. */
 static struct module *module_share(struct session *session, uint32_t serial, struct module *fresh)
 {
     struct user *user = session->user;
@@ -592,6 +607,12 @@ static struct module *module_share(struct session *session, uint32_t serial, str
         return module;
     }
     HASH_ADD_KEYPTR(hh, user->modules, module_key(fresh), module_key_size(fresh), fresh);
+    if (!HASH_ADDED(hh, fresh)) {
+        user_discharge(user, CHARGE_MODULE_MEMORY, fresh->charged);
+        module_free(fresh);
+        session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
+        return NULL;
+    }
     DL_APPEND(user->waiting_modules, fresh);
     return fresh;
 }

@@ -212,15 +212,18 @@ void native_signal(struct session *session, const Xpurt__NativeSignal *command)
         return;
     }
     promise = calloc(1, sizeof(*promise));
-    if (!promise) {
+    if (promise) {
+        promise->slot = command->slot;
+        HASH_ADD(hh, session->native->promises, slot, sizeof(promise->slot), promise);
+    }
+    if (!promise || !HASH_ADDED(hh, promise)) {
+        free(promise);
         gpu_slot_release(gpu);
         resource_unref(gpu_slot_resource(gpu));
         session_error(session, 0, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
         return;
     }
-    promise->slot = command->slot;
     promise->gpu = gpu;
-    HASH_ADD(hh, session->native->promises, slot, sizeof(promise->slot), promise);
     if (!command->point ||
         !watch_new(session, 0, command->point, promise_fire, promise, &promise->watch))
         gpu_slot_release(gpu);
@@ -360,14 +363,17 @@ static bool lease_take(struct session *session, uint32_t serial, struct native *
     if (!session_charge(session, serial, CHARGE_LEASES, 1))
         return false;
     lease = calloc(1, sizeof(*lease));
-    if (!lease) {
+    if (lease) {
+        lease->owner = native->owner;
+        HASH_ADD(hh, session->natives, owner, sizeof(lease->owner), lease);
+    }
+    if (!lease || !HASH_ADDED(hh, lease)) {
+        free(lease);
         user_discharge(session->user, CHARGE_LEASES, 1);
         session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY, "out of memory");
         return false;
     }
-    lease->owner = native->owner;
     lease->native = resource_ref(&native->resource);
-    HASH_ADD(hh, session->natives, owner, sizeof(lease->owner), lease);
     return true;
 }
 

@@ -73,6 +73,10 @@ int user_get(struct user **users, uid_t uid, struct gpu *gpu, const struct limit
     user->limits = limits;
     user->loop = loop;
     HASH_ADD(hh, *users, uid, sizeof(uid), user);
+    if (!HASH_ADDED(hh, user)) {
+        free(user);
+        return -ENOMEM;
+    }
     *ret_user = user;
     return 0;
 }
