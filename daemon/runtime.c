@@ -19,6 +19,22 @@ static void on_noticed(struct stream *stream)
     runtime_settle(runtime);
 }
 
+#define RETRY_MS 100
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct runtime *runtime = timer->data;
+
+    streams_touch(runtime);
+    runtime_settle(runtime);
+}
+
+void runtime_retry(struct runtime *runtime)
+{
+    if (!uv_is_active((uv_handle_t *)&runtime->retry))
+        uv_timer_start(&runtime->retry, on_retry, RETRY_MS, 0);
+}
+
 int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,
                  uv_loop_t *loop)
 {
@@ -34,7 +50,18 @@ int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *
     if (r < 0)
         return r;
     board_table_init(&runtime->boards, runtime->broker.instance);
-    return reaper_new(loop, on_noticed, &runtime->reaper);
+    r = reaper_new(loop, on_noticed, &runtime->reaper);
+    if (r < 0)
+        return r;
+    uv_timer_init(loop, &runtime->retry);
+    runtime->retry.data = runtime;
+    return 0;
+}
+
+void runtime_close(struct runtime *runtime)
+{
+    reaper_stop(runtime->reaper);
+    uv_close((uv_handle_t *)&runtime->retry, NULL);
 }
 
 void runtime_deinit(struct runtime *runtime)

@@ -40,6 +40,7 @@ struct runtime {
     _Atomic bool ending;                /* the process is about to leave; read in libuv's pool */
     struct cache_waiter *waiters;       /* for memory that goes back to the driver */
     uint64_t evictions;                 /* of segments that do, so far */
+    uv_timer_t retry;                   /* active: a marker could not be put on a stream */
     struct stream *touched;             /* got commands since runtime_settle(): fence and wake */
     struct stream *resumed;             /* what they were blocked on is over: run on */
     struct stock spare_dependences, spare_launches, spare_works;
@@ -48,7 +49,11 @@ struct runtime {
 
 int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,
                  uv_loop_t *loop);
-void runtime_deinit(struct runtime *runtime); /* all sessions are gone */
+void runtime_close(struct runtime *runtime); /* all sessions are gone; the loop goes on a little */
+void runtime_deinit(struct runtime *runtime);
+
+/* Finish streams with uncovered work again, later: there was no memory for a marker. */
+void runtime_retry(struct runtime *runtime);
 
 /* To be called when the commands at hand were submitted: runs streams that can go on, puts a
  * marker behind uncovered work, wakes waiters once. Afterwards every stream's last command on the

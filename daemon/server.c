@@ -405,7 +405,7 @@ static void server_settle(struct server *server)
 {
     if (!server->closing || server->n_handles || !server->done)
         return;
-    reaper_stop(server->runtime.reaper);
+    runtime_close(&server->runtime);
     uv_close((uv_handle_t *)&server->hello_timer, NULL);
     uv_close((uv_handle_t *)&server->accept_timer, NULL);
     rota_close(&server->rota);

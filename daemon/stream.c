@@ -771,6 +771,15 @@ static void touch(struct stream *stream)
     stream->runtime->touched = stream;
 }
 
+void streams_touch(struct runtime *runtime)
+{
+    struct stream *stream;
+
+    DL_FOREACH2(runtime->streams, stream, next_stream)
+    if (stream->work)
+        touch(stream);
+}
+
 void stream_submit(struct stream *stream, const struct work *submitted)
 {
     struct work work = *submitted;
@@ -909,10 +918,14 @@ void stream_finish(struct stream *stream)
         xpurt_result result = marker_append(stream, &fence, NULL);
 
         if (result) {
-            /* Until a later try succeeds nothing tells when the work is done: it stays held. */
-            log_error("cannot put a marker on a stream: %s", gpu_error());
+            /* Until a later try succeeds nothing tells when the work is done: it stays held. The
+             * stream's client may be gone, so that nothing else would bring that try. */
+            if (!stream->failed)
+                log_error("cannot put a marker on a stream: %s", gpu_error());
             stream_fail(stream, result, "%s", gpu_error());
             stream->work = result != XPURT_ERROR_DEVICE_LOST;
+            if (stream->work)
+                runtime_retry(stream->runtime);
         }
     }
     if (stream->wake) {

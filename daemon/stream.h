@@ -234,6 +234,9 @@ void stream_noticed(struct stream *stream);
 /* The session is gone: streams that wait for its records go on, and find that out. */
 void stream_waiters_release(struct session *session);
 
+/* Those with uncovered work take part in the next runtime_settle(). */
+void streams_touch(struct runtime *runtime);
+
 /* Parts of runtime_settle(). */
 void stream_resume(struct stream *stream); /* put it on the list of those to run on */
 void stream_run(struct stream *stream);    /* run what is queued */

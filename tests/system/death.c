@@ -375,3 +375,36 @@ Test(death, by_sigterm)
         raw_close(&raw[i]);
     }
 }
+
+/* ---- no memory at the end ---------------------------------------------------------------------- */
+
+/* Nothing can be put behind the work of a client, at first, and then it is gone. All of it comes back
+ * all the same, and the daemon can leave. */
+Test(death, of_a_client_without_a_marker)
+{
+    struct test_daemon daemon;
+    struct raw raw, watcher;
+    char faults[600] = "";
+    uint64_t address;
+
+    for (size_t i = 1; i <= 8; i++)
+        snprintf(faults + strlen(faults), sizeof(faults) - strlen(faults),
+                 "call:zeCommandListAppendBarrier:%zu:OUT_OF_HOST_MEMORY;", i);
+    setenv("ZE_SOFT_FAULT", faults, 1);
+    test_daemon_start(&daemon, NULL);
+    unsetenv("ZE_SOFT_FAULT");
+    raw_open(&watcher, daemon.socket);
+    raw_open(&raw, daemon.socket);
+    raw_stream_create(&raw, 0, 0);
+    test_require(raw_memory_alloc(&raw, 4096, &address) == 0, "%s", raw.text);
+    raw_fill(&raw, 0, 0, address, 4096, 0, 1);
+    test_require(raw_status(&raw, 0) == XPURT_ERROR_OUT_OF_HOST_MEMORY, "%s", raw.text);
+    raw_close(&raw);
+    for (int ms = 0; raw_counter(&watcher, "streams") || raw_counter(&watcher, "user-memory");
+         ms++) {
+        test_require(ms < 20000, "what was held stays");
+        scene_sleep_ms(1);
+    }
+    raw_close(&watcher);
+    test_require(test_daemon_stop(&daemon) == 0, "the daemon did not leave with status 0");
+}
