@@ -43,17 +43,16 @@ static void graph_remove(struct session *session, struct graph *graph)
     resource_unref(&graph->resource);
 }
 
-/* An empty one that is charged; NULL: not charged, or no memory. */
+/* An empty one, spoiled when the user may have no more; NULL: no memory. */
 static struct graph *graph_new(struct user *user, uint32_t id, uint32_t device)
 {
-    struct graph *graph;
+    struct graph *graph = calloc(1, sizeof(*graph));
 
-    if (!user_charge(user, CHARGE_GRAPH_COMMANDS, 1))
+    if (!graph)
         return NULL;
-    graph = calloc(1, sizeof(*graph));
-    if (!graph) {
-        user_discharge(user, CHARGE_GRAPH_COMMANDS, 1);
-        return NULL;
+    if (!user_charge(user, CHARGE_GRAPH_COMMANDS, 1)) {
+        user_charge_always(user, CHARGE_GRAPH_COMMANDS, 1);
+        graph->spoiled = XPURT_ERROR_QUOTA; /* to be told at its end: the stream may go on */
     }
     graph->resource = (struct resource){ .refs = 1, .destroy = graph_free };
     graph->id = id;
@@ -74,13 +73,15 @@ void graph_begin(struct session *session, struct stream *stream, uint32_t id)
         return;
     }
     graph = graph_new(session->user, id, stream->device);
-    if (!graph) {
-        stream_fail(stream, XPURT_ERROR_QUOTA, "limit user-graph-commands: %" PRIu64 " are allowed",
-                    session->runtime->limits->user_graph_commands);
+    if (graph)
+        HASH_ADD(hh, session->graphs, id, sizeof(graph->id), graph);
+    if (!graph || !HASH_ADDED(hh, graph)) {
+        if (graph)
+            resource_unref(&graph->resource);
+        stream_fail(stream, XPURT_ERROR_OUT_OF_HOST_MEMORY, "the daemon is out of memory");
         return;
     }
     graph->capturing = true;
-    HASH_ADD(hh, session->graphs, id, sizeof(graph->id), graph);
     stream->capture = graph;
 }
 
@@ -129,9 +130,28 @@ void graph_abandon(struct session *session, struct stream *stream)
 /* A stream that has failed dropped commands, or did not check them. */
 static xpurt_result capture_result(const struct stream *stream)
 {
-    uint32_t status = atomic_load(&stream->timeline->status);
+    if (stream->failed)
+        return (xpurt_result)atomic_load(&stream->timeline->status);
+    return stream->capture ? stream->capture->spoiled : XPURT_ERROR_INVALID_ARGUMENT;
+}
 
-    return stream->failed ? (xpurt_result)status : stream->capture->spoiled;
+static void end_refuse(struct session *session, struct stream *stream, uint32_t serial,
+                       xpurt_result result)
+{
+    const struct limits *limits = session->runtime->limits;
+
+    if (stream->failed)
+        session_error(session, serial, 0, result,
+                      "the stream failed while it was captured, or before");
+    else if (!stream->capture)
+        session_error(session, serial, 0, result, "stream %u is not being captured", stream->index);
+    else if (result == XPURT_ERROR_QUOTA)
+        session_error(session, serial, 0, result,
+                      "limits graph-commands and user-graph-commands: a graph may have %" PRIu64
+                      " commands, those of a user %" PRIu64 " in all",
+                      limits->graph_commands, limits->user_graph_commands);
+    else
+        session_error(session, serial, 0, result, "the daemon is out of memory");
 }
 
 void graph_end(struct session *session, struct stream *stream, uint32_t serial)
@@ -139,23 +159,11 @@ void graph_end(struct session *session, struct stream *stream, uint32_t serial)
     Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
     Xpurt__GraphEnded ended = XPURT__GRAPH_ENDED__INIT;
     struct graph *graph = stream->capture;
-    xpurt_result result;
+    xpurt_result result = capture_result(stream);
 
-    if (!graph) {
-        session_error(session, serial, 0, XPURT_ERROR_INVALID_ARGUMENT,
-                      "stream %u is not being captured", stream->index);
-        return;
-    }
-    result = capture_result(stream);
     if (result) {
+        end_refuse(session, stream, serial, result);
         graph_abandon(session, stream);
-        session_error(session, serial, 0, result,
-                      result == XPURT_ERROR_QUOTA ?
-                          "limits graph-commands and user-graph-commands: a graph may have %" PRIu64
-                          " commands, those of a user %" PRIu64 " in all" :
-                          "the stream failed while it was captured, or there is no memory",
-                      session->runtime->limits->graph_commands,
-                      session->runtime->limits->user_graph_commands);
         return;
     }
     stream->capture = NULL;
@@ -326,6 +334,29 @@ static xpurt_result move_read(struct session *session, const Xpurt__GraphReplace
     return XPURT_SUCCESS;
 }
 
+/* Put a moved graph into the place of another one; how many uses were moved. Errors as graph_move(). */
+static int replace(struct session *session, struct graph *graph, const struct move *move,
+                   const char **ret_reason)
+{
+    struct graph *clone = graph_new(graph->user, graph->id, graph->device);
+    int moved;
+
+    if (!clone)
+        return -ENOMEM;
+    moved = clone->spoiled ? -EDQUOT : graph_move(clone, graph, move, ret_reason);
+    if (moved > 0) {
+        /* For a moment there are two of that number. */
+        HASH_ADD(hh, session->graphs, id, sizeof(clone->id), clone);
+        if (HASH_ADDED(hh, clone)) {
+            graph_remove(session, graph);
+            return moved;
+        }
+        moved = -ENOMEM;
+    }
+    resource_unref(&clone->resource);
+    return moved;
+}
+
 static void replace_refuse(struct session *session, uint32_t serial, int error, const char *reason)
 {
     if (error == -EINVAL)
@@ -338,9 +369,9 @@ static void replace_refuse(struct session *session, uint32_t serial, int error, 
                       "the daemon is out of memory");
 }
 
-void graph_replace(struct session *session, uint32_t serial, const Xpurt__GraphReplace *replace)
+void graph_replace(struct session *session, uint32_t serial, const Xpurt__GraphReplace *message)
 {
-    struct graph *graph = graph_find(session, replace->graph), *clone;
+    struct graph *graph = graph_find(session, message->graph);
     const char *reason = "a kernel takes addresses of device memory only";
     Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
     Xpurt__GraphReplaced replaced = XPURT__GRAPH_REPLACED__INIT;
@@ -349,28 +380,20 @@ void graph_replace(struct session *session, uint32_t serial, const Xpurt__GraphR
 
     if (!graph || graph->capturing) {
         session_error(session, serial, 0, XPURT_ERROR_INVALID_HANDLE, "there is no graph %u",
-                      replace->graph);
+                      message->graph);
         return;
     }
-    if (move_read(session, replace, &move)) {
+    if (move_read(session, message, &move)) {
         session_error(session, serial, 0, XPURT_ERROR_INVALID_ADDRESS,
                       "%" PRIu64 " bytes are not all in one piece of memory of this process",
-                      replace->size);
+                      message->size);
         return;
     }
     session->spent += graph->n;
-    clone = graph_new(graph->user, graph->id, graph->device);
-    moved = clone ? graph_move(clone, graph, &move, &reason) : -EDQUOT;
-    if (moved <= 0) {
-        if (clone)
-            resource_unref(&clone->resource);
-        if (moved < 0) {
-            replace_refuse(session, serial, moved, reason);
-            return;
-        }
-    } else {
-        graph_remove(session, graph);
-        HASH_ADD(hh, session->graphs, id, sizeof(clone->id), clone);
+    moved = replace(session, graph, &move, &reason);
+    if (moved < 0) {
+        replace_refuse(session, serial, moved, reason);
+        return;
     }
     replaced.uses = (uint32_t)moved;
     reply.reply_case = XPURT__TO_CLIENT__REPLY_GRAPH_REPLACED;

@@ -44,7 +44,7 @@ void graph_take(struct graph *graph, const struct work *work);
 
 void graph_end(struct session *session, struct stream *stream, uint32_t serial);
 void graph_launch(struct session *session, struct stream *stream, const Xpurt__GraphLaunch *launch);
-void graph_replace(struct session *session, uint32_t serial, const Xpurt__GraphReplace *replace);
+void graph_replace(struct session *session, uint32_t serial, const Xpurt__GraphReplace *message);
 void graph_destroy(struct session *session, uint32_t id);
 
 /* The stream is destroyed: what was captured so far is of no use. */

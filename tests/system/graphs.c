@@ -261,7 +261,7 @@ static void captures_that_fail(struct scene *scene)
     raw_copy(&raw, 0, 0, memory, 0, memory + PIECE, 64);
     raw_expect_told(&raw, XPURT_ERROR_INVALID_ADDRESS);
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_INVALID_ADDRESS, "the graph lacks a command");
-    test_require(end(&raw, 0, NULL) == XPURT_ERROR_INVALID_ARGUMENT, "it was ended already");
+    test_require(end(&raw, 0, NULL) == XPURT_ERROR_INVALID_ADDRESS, "the stream has failed");
     destroy(&raw, 1);
     raw_expect_told(&raw, XPURT_ERROR_INVALID_HANDLE);
     raw_stream_destroy(&raw, 0);
@@ -366,6 +366,14 @@ static void limits(struct scene *scene)
     for (uint64_t i = 1; i <= 8; i++)   /* 22 + 1 + 8 are more than 30 */
         record(&raw, 0, i);
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_QUOTA, "more than a user may have");
+    begin(&raw, 0, 3);
+    for (uint64_t i = 1; i <= 7; i++)   /* all there are */
+        record(&raw, 0, i);
+    test_ok(end(&raw, 0, NULL));
+    begin(&raw, 0, 4);
+    test_require(end(&raw, 0, NULL) == XPURT_ERROR_QUOTA, "an empty one more");
+    test_require(replace(&raw, 3, 1, 1, 1) == XPURT_ERROR_INVALID_ADDRESS, "no memory is there");
+    destroy(&raw, 3);
     destroy(&raw, 1);
     destroy(&raw, 2);
     begin(&raw, 0, 3);
