@@ -497,15 +497,20 @@ void connection_resume(struct connection *connection)
 static void on_bell(uv_poll_t *bell, int status, int events)
 {
     struct connection *connection = bell->data;
+    enum turn turn = TURN_OVER;
 
     (void)events;
     if (status < 0) {
         connection_break(connection, NULL);
         return;
     }
+    /* Whoever rang may be waiting: first the work, then silence; and only then may the ring be put
+     * to sleep, or the next bell would be taken for this one. */
+    ring_rouse(&connection->rings->rings.to_daemon);
+    if (!connection->paused && !connection->broken && !connection->member.listed)
+        turn = on_turn(&connection->member);
     client_rings_hear(connection->rings);
-    if (!connection->paused && !connection->broken)
-        rota_add(connection->rota, &connection->member);
+    rota_took_turn(connection->rota, &connection->member, turn);
 }
 
 int connection_open_rings(struct connection *connection, uint32_t to_daemon, uint32_t to_client,

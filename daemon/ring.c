@@ -146,5 +146,4 @@ void client_rings_hear(struct client_rings *rings)
     struct iovec iov = { &rung, sizeof(rung) };
 
     (void)preadv2(rings->bell_fd, &iov, 1, -1, RWF_NOWAIT);
-    ring_rouse(&rings->rings.to_daemon);
 }

@@ -77,14 +77,9 @@ static bool leave(struct rota *rota, struct rota_member *member)
     return true;
 }
 
-static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
+/* What becomes of a member after a turn. */
+static void turn_end(struct rota *rota, struct rota_member *member, enum turn turn, uint64_t now)
 {
-    enum turn turn;
-
-    if (member->left_ns)
-        judge(member, now);
-    turn = member->turn(member);
-
     if (turn == TURN_OVER)
         rota_remove(rota, member);
     if (turn == TURN_WORKED) {
@@ -104,6 +99,13 @@ static void member_turn(struct rota *rota, struct rota_member *member, uint64_t 
         return;
     watch_end(rota, member, now, false);
     rota_remove(rota, member);
+}
+
+static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
+{
+    if (member->left_ns)
+        judge(member, now);
+    turn_end(rota, member, member->turn(member), now);
 }
 
 static void on_idle(uv_idle_t *idle)
@@ -143,6 +145,18 @@ void rota_add(struct rota *rota, struct rota_member *member)
         rota->quiet_round_ns = 0;
         uv_idle_start(&rota->idle, on_idle);
     }
+}
+
+void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
+{
+    uint64_t now = uv_hrtime();
+
+    if (turn == TURN_OVER)
+        return;
+    if (member->left_ns)
+        judge(member, now);
+    rota_add(rota, member);
+    turn_end(rota, member, turn, now);
 }
 
 void rota_remove(struct rota *rota, struct rota_member *member)

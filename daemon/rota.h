@@ -49,6 +49,9 @@ void rota_close(struct rota *rota);
 void rota_add(struct rota *rota, struct rota_member *member);
 void rota_remove(struct rota *rota, struct rota_member *member);
 
+/* Who was no member has had a turn outside of the rounds, which ended like this. */
+void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn);
+
 /* Whether it has more than one member. */
 bool rota_shared(const struct rota *rota);
 
