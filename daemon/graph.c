@@ -102,6 +102,8 @@ static bool graph_grow(struct graph *graph)
 
 void graph_take(struct graph *graph, const struct work *work)
 {
+    /* Those that are dropped count too: the client, who knows nothing of that yet, goes on counting. */
+    graph->n_records += work->kind == WORK_RECORD;
     if (!graph->spoiled && (graph->n >= graph->user->limits->graph_commands ||
                             !user_charge(graph->user, CHARGE_GRAPH_COMMANDS, 1)))
         graph->spoiled = XPURT_ERROR_QUOTA;
@@ -115,7 +117,6 @@ void graph_take(struct graph *graph, const struct work *work)
         work_drop(&dropped);
         return;
     }
-    graph->n_records += work->kind == WORK_RECORD;
     graph->commands[graph->n++] = *work;
 }
 

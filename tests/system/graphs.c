@@ -363,7 +363,7 @@ static void limits(struct scene *scene)
         test_require(commands == 10, "%u commands", commands);
     }
     begin(&raw, 0, 3);
-    for (uint64_t i = 1; i <= 8; i++)   /* 22 + 1 + 8 are more than 30 */
+    for (uint64_t i = 1; i <= 9; i++)   /* 22 + 1 + 9 are more than 30 */
         record(&raw, 0, i);
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_QUOTA, "more than a user may have");
     begin(&raw, 0, 3);
@@ -377,7 +377,7 @@ static void limits(struct scene *scene)
     destroy(&raw, 1);
     destroy(&raw, 2);
     begin(&raw, 0, 3);
-    for (uint64_t i = 1; i <= 11; i++)
+    for (uint64_t i = 1; i <= 15; i++)
         record(&raw, 0, i);
     test_require(end(&raw, 0, NULL) == XPURT_ERROR_QUOTA, "more than a graph may have");
     raw_record(&raw, 0);
