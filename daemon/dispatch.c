@@ -795,15 +795,21 @@ static void run_decoded(struct session *session, const struct decoded *decoded)
         run_command(session, decoded->other);
 }
 
-/* What follows the commands at the front of a frame: nothing, nearly always. */
+/* What follows the commands at the front of a frame: nothing, nearly always. It cannot be cut, so that
+ * it must not be more than a turn. */
 static void run_rest(struct session *session, const Xpurt__ToDaemon *message, struct frame_fds *fds,
                      int *budget)
 {
-    session->runtime->counters.commands += message->n_commands;
-    *budget -= COST_OTHER * (int)message->n_commands;
-    for (size_t i = 0; i < message->n_commands; i++)
+    const unsigned most = session->spent + GRAPH_LAUNCH_MAX;
+    size_t i;
+
+    for (i = 0; i < message->n_commands && session->spent < most; i++)
         run_command(session, message->commands[i]);
-    if (message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET) {
+    session->runtime->counters.commands += i;
+    *budget -= COST_OTHER * (int)i;
+    if (i < message->n_commands)
+        refuse(session, message->serial, "commands that cost much are not in front of their frame");
+    else if (message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET) {
         *budget -= COST_REQUEST;
         run_request(session, message, fds);
     } else if (message->serial) {

@@ -424,3 +424,58 @@ Test(graphs, flood)
 {
     scene_play(flood, 2);
 }
+
+/* A frame with another field in front of its commands cannot be cut into turns: one launch may be in it,
+ * not thousands. */
+static void behind_a_field(struct scene *scene, size_t launches)
+{
+    static uint8_t payload[FRAME_PAYLOAD_MAX];
+    Xpurt__GraphLaunch message = XPURT__GRAPH_LAUNCH__INIT;
+    Xpurt__Command command = { RAW_COMMAND(GRAPH_LAUNCH), .graph_launch = &message };
+    size_t size, used = 0;
+    uint64_t memory;
+    struct raw raw;
+
+    open_with_stream(scene, &raw);
+    test_ok(raw_memory_alloc(&raw, 2 * PIECE, &memory));
+    begin(&raw, 0, 1);
+    for (int i = 0; i < 256; i++)
+        raw_copy(&raw, 0, 0, memory, 0, memory + PIECE, 64);
+    test_ok(end(&raw, 0, NULL));
+    message.graph = 1;
+    message.count = 256;
+    size = xpurt__command__get_packed_size(&command);
+    payload[used++] = 2 << 3;           /* `serial`, which is 0 */
+    payload[used++] = 0;
+    while (launches--) {
+        payload[used++] = 1 << 3 | 2;
+        payload[used++] = (uint8_t)size;
+        used += xpurt__command__pack(&command, payload + used);
+    }
+    raw_send_frame(&raw, payload, used);
+    if (used < 64) {
+        raw_expect_told(&raw, XPURT_SUCCESS);
+        raw_record(&raw, 0);
+        test_ok(raw_finish(&raw, 0));
+    } else {
+        test_require(raw_closed(&raw), "a turn without end");
+        test_require(raw.error == XPURT_ERROR_PROTOCOL, "error %d: %s", (int)raw.error, raw.text);
+    }
+    raw_close(&raw);
+}
+
+static void behind_a_field_one(struct scene *scene)
+{
+    behind_a_field(scene, 1);
+}
+
+static void behind_a_field_many(struct scene *scene)
+{
+    behind_a_field(scene, 5000);
+}
+
+Test(graphs, behind_a_field)
+{
+    scene_play(behind_a_field_one, 5);
+    scene_play(behind_a_field_many, 5);
+}
