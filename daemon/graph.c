@@ -24,7 +24,7 @@ static void graph_free(struct resource *resource)
 
     for (uint32_t i = 0; i < graph->n; i++)
         work_drop(&graph->commands[i]);
-    user_discharge(graph->user, CHARGE_GRAPH_COMMANDS, 1 + graph->n);
+    user_discharge(graph->user, CHARGE_GRAPH_COMMANDS, graph->charged);
     free(graph->commands);
     free(graph);
 }
@@ -54,6 +54,7 @@ static struct graph *graph_new(struct user *user, uint32_t id, uint32_t device)
         user_charge_always(user, CHARGE_GRAPH_COMMANDS, 1);
         graph->spoiled = XPURT_ERROR_QUOTA; /* to be told at its end: the stream may go on */
     }
+    graph->charged = 1;
     graph->resource = (struct resource){ .refs = 1, .destroy = graph_free };
     graph->id = id;
     graph->device = device;
@@ -102,13 +103,15 @@ static bool graph_grow(struct graph *graph)
 
 void graph_take(struct graph *graph, const struct work *work)
 {
+    const uint64_t weight = work_weight(work);
+
     /* Those that are dropped count too: the client, who knows nothing of that yet, goes on counting. */
     graph->n_records += work->kind == WORK_RECORD;
     if (!graph->spoiled && (graph->n >= graph->user->limits->graph_commands ||
-                            !user_charge(graph->user, CHARGE_GRAPH_COMMANDS, 1)))
+                            !user_charge(graph->user, CHARGE_GRAPH_COMMANDS, weight)))
         graph->spoiled = XPURT_ERROR_QUOTA;
     if (!graph->spoiled && !graph_grow(graph)) {
-        user_discharge(graph->user, CHARGE_GRAPH_COMMANDS, 1);
+        user_discharge(graph->user, CHARGE_GRAPH_COMMANDS, weight);
         graph->spoiled = XPURT_ERROR_OUT_OF_HOST_MEMORY;
     }
     if (graph->spoiled) {
@@ -117,6 +120,7 @@ void graph_take(struct graph *graph, const struct work *work)
         work_drop(&dropped);
         return;
     }
+    graph->charged += weight;
     graph->commands[graph->n++] = *work;
 }
 
@@ -280,13 +284,12 @@ static int graph_move(struct graph *clone, const struct graph *graph, const stru
 {
     int moved = 0;
 
-    if (!user_charge(clone->user, CHARGE_GRAPH_COMMANDS, graph->n))
+    if (!user_charge(clone->user, CHARGE_GRAPH_COMMANDS, graph->charged - 1))
         return -EDQUOT;
+    clone->charged = graph->charged;
     clone->commands = malloc((graph->n + 1) * sizeof(*clone->commands));
-    if (!clone->commands) {
-        user_discharge(clone->user, CHARGE_GRAPH_COMMANDS, graph->n);
+    if (!clone->commands)
         return -ENOMEM;
-    }
     for (; clone->n < graph->n; clone->n++) {
         struct work *work = &clone->commands[clone->n];
         int r = command_clone(&graph->commands[clone->n], work);
@@ -296,10 +299,8 @@ static int graph_move(struct graph *clone, const struct graph *graph, const stru
             if (r < 0)
                 work_drop(work);
         }
-        if (r < 0) {
-            user_discharge(clone->user, CHARGE_GRAPH_COMMANDS, graph->n - clone->n);
+        if (r < 0)
             return r;
-        }
         moved += r;
     }
     clone->size = clone->n;

@@ -31,6 +31,7 @@ struct graph {
     uint32_t device;                    /* of the stream it was captured on, hence for kernels */
     struct user *user;                  /* borrowed: what is charged */
     bool capturing;
+    uint64_t charged;                   /* for itself and its commands */
     xpurt_result spoiled;               /* why it could not take a command */
     uint32_t n_records;
     uint32_t n, size;

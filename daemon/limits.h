@@ -27,7 +27,8 @@
     X(user_modules,       4096)                  /* loaded, by each session that has it */ \
     X(user_module_memory, UINT64_C(1073741824))  /* bytes: SPIR-V and what was built: 1 GiB */ \
     X(user_module_cache,  UINT64_C(67108864))    /* bytes of modules nobody uses now: 64 MiB */ \
-    X(user_graph_commands, 262144)               /* captured: some 130 bytes each */ \
+    X(user_graph_commands, 262144)               /* captured: some 130 bytes each; of \
+                                                    launches as in user_queued */ \
     X(user_builds,        2)                     /* compilers at a time: others wait their turn */ \
     X(graph_commands,     16384)                 /* of one: replacing memory copies it in a turn */ \
     X(user_queued,        262144)                /* commands waiting for others' records; of launches, \

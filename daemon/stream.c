@@ -695,8 +695,7 @@ static void drop(struct stream *stream, struct work *work)
     work_drop(work);
 }
 
-/* What a command that waits is charged. */
-static uint64_t queue_weight(const struct work *work)
+uint64_t work_weight(const struct work *work)
 {
     return work->kind == WORK_LAUNCH ? 1 + work->launch->size / 256 : 1;
 }
@@ -709,7 +708,7 @@ static struct work *queue_pop(struct stream *stream)
     if (!stream->queue)
         stream->queue_tail = &stream->queue;
     stream->session->n_queued--;
-    user_discharge(stream->session->user, CHARGE_QUEUED, queue_weight(work));
+    user_discharge(stream->session->user, CHARGE_QUEUED, work_weight(work));
     return work;
 }
 
@@ -721,7 +720,7 @@ static void queue_unpop(struct stream *stream, struct work *work)
         stream->queue_tail = &work->next;
     stream->queue = work;
     stream->session->n_queued++;
-    user_charge_always(stream->session->user, CHARGE_QUEUED, queue_weight(work));
+    user_charge_always(stream->session->user, CHARGE_QUEUED, work_weight(work));
 }
 
 static void queue_refuse(struct stream *stream, const struct work *work, bool memory)
@@ -745,13 +744,13 @@ static void queue_push(struct stream *stream, const struct work *work)
 {
     struct user *user = stream->session->user;
     struct work *copy = NULL;
-    bool charged = user_charge(user, CHARGE_QUEUED, queue_weight(work));
+    bool charged = user_charge(user, CHARGE_QUEUED, work_weight(work));
 
     if (charged)
         copy = stock_take(&stream->runtime->spare_works, sizeof(*copy));
     if (!copy) {
         if (charged)
-            user_discharge(user, CHARGE_QUEUED, queue_weight(work));
+            user_discharge(user, CHARGE_QUEUED, work_weight(work));
         queue_refuse(stream, work, charged);
         return;
     }

@@ -217,6 +217,9 @@ void stream_reclaim(struct stream *stream);
 /* Let go of what @p work holds without running it. */
 void work_drop(struct work *work);
 
+/* What a command that is kept is charged: more for a launch with many arguments. */
+uint64_t work_weight(const struct work *work);
+
 /* The stream is broken: status on the timeline, an Error to the client, queued commands dropped. */
 void stream_fail(struct stream *stream, xpurt_result result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -549,7 +549,6 @@ Test(kernels, a_batch_of_launches)
     cr_assert_eq(got[63], 2000);
 }
 
-/* What a launch was given lives until it is done, whatever becomes of it meanwhile. */
 /* Kernels that are captured, run again, and given other memory; the module is unloaded before. */
 Test(kernels, graphs_of_launches)
 {
@@ -597,6 +596,35 @@ Test(kernels, graphs_of_launches)
     test_ok(xpurt_graph_destroy(graph));
 }
 
+/* Launches take more memory in the daemon than other commands, and are charged for it. */
+Test(kernels, graphs_of_large_launches)
+{
+    enum { LAUNCHES = 50, BYTES_LEAST = 9 * 32 };
+    xpurt_kernel *kernel = kernel_of(module_new(), "values");
+    static const unsigned char bytes[sizeof(struct mixed)];
+    static const size_t sizes[] = { 1, 2, 8, 8, 16, sizeof(struct mixed), sizeof(struct tight) };
+    void *memory = device_new(4096), *other = device_new(4096);
+    const unsigned long long least = 1 + LAUNCHES * (1 + BYTES_LEAST / 256);
+    unsigned long long charged;
+    xpurt_graph *graph;
+    xpurt_arg args[9];
+
+    for (unsigned i = 0; i < 7; i++)
+        args[i] = xpurt_arg_bytes(bytes, sizes[i]);
+    args[7] = args[8] = xpurt_arg_pointer(memory);
+    test_ok(xpurt_graph_begin(stream));
+    for (unsigned i = 0; i < LAUNCHES; i++)
+        launch(kernel, 1, 2, args, 9);
+    test_ok(xpurt_graph_end(stream, &graph));
+    charged = test_daemon_counter("user-graph-commands");
+    cr_assert_geq(charged, least);
+    test_ok(xpurt_graph_replace(graph, memory, other, 4096, NULL));
+    test_daemon_await_counter("user-graph-commands", charged);
+    test_ok(xpurt_graph_destroy(graph));
+    test_daemon_await_counter("user-graph-commands", 0);
+}
+
+/* What a launch was given lives until it is done, whatever becomes of it meanwhile. */
 Test(kernels, memory_and_module_are_held, .init = spirv_read)
 {
     uint32_t *memory, *pinned;
