@@ -39,6 +39,7 @@ static struct graph *graph_find(struct session *session, uint32_t id)
 
 static void graph_remove(struct session *session, struct graph *graph)
 {
+    session->spent += graph->n;         /* letting go of them takes as long */
     HASH_DEL(session->graphs, graph);
     resource_unref(&graph->resource);
 }
