@@ -137,6 +137,8 @@ xpurt_result xpurt_graph_begin(xpurt_stream *stream)
         r = error_set(XPURT_ERROR_UNSUPPORTED, "the stream is external: xpurt does not see its "
                                                "commands");
     else
+        r = stream_record_all(stream);
+    if (r == XPURT_SUCCESS)
         r = graph_new(stream, &graph);
     if (r == XPURT_SUCCESS)
         stream_set_capture(stream, graph);

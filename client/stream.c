@@ -247,7 +247,15 @@ xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point)
     return XPURT_SUCCESS;
 }
 
-/* The same, with everything sent; takes the lock only where there is something to do. */
+xpurt_result stream_record_all(xpurt_stream *stream)
+{
+    uint64_t point;
+
+    return stream->recorded && !stream_dirty(stream) ? XPURT_SUCCESS :
+                                                       stream_record(stream, 0, &point);
+}
+
+/* stream_cover() with everything sent; takes the lock only where there is something to do. */
 static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
 {
     xpurt_result r;

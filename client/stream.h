@@ -86,6 +86,10 @@ bool stream_point_over(uint64_t point);
 /* Make sure that the stream's point covers all that was sent. */
 xpurt_result stream_cover(xpurt_stream *stream, uint64_t *ret_point);
 
+/* Make sure that it has a point which covers all: then it needs no record while it is captured, whoever
+ * waits for it or destroys it. */
+xpurt_result stream_record_all(xpurt_stream *stream);
+
 /* The point of the stream's next record; and a graph was launched with @p records of them, and maybe
  * more behind. */
 uint64_t stream_next_point(const xpurt_stream *stream);

@@ -613,6 +613,60 @@ Test(graphs, beyond_graph_after_fork)
     test_ok(xpurt_graph_destroy(second));
 }
 
+/* What the stream was given before it is captured can be waited for meanwhile, in every way, and is no
+ * part of the graph. */
+Test(graphs, beyond_graph_behind_other_work, .timeout = 60)
+{
+    xpurt_stream *stream = stream_on(0), *other = stream_on(0);
+    unsigned char *from = pinned(SIZE), *to = pinned(SIZE), *again = pinned(SIZE);
+    xpurt_event *event = event_with(0);
+    xpurt_graph *graph;
+    size_t size;
+
+    memset(from, 5, SIZE);
+    for (int i = 0; i < 3; i++) {
+        copy(to, from, SIZE, stream);   /* no record behind it */
+        copy(again, from, SIZE, stream);
+        test_ok(xpurt_graph_begin(stream));
+        test_ok(xpurt_device_synchronize(0));
+        cr_assert_eq(to[SIZE - 1], 5);
+        test_ok(xpurt_stream_wait_stream(other, stream));
+        test_ok(xpurt_stream_synchronize(other));
+        test_ok(xpurt_host_free(again));
+        test_ok(xpurt_event_record(event, stream));
+        copy(to, from, SIZE, stream);
+        test_ok(xpurt_device_synchronize(0));
+        graph = ended(stream);
+        test_ok(xpurt_graph_get_size(graph, &size));
+        cr_assert_eq(size, 2);
+        memset(to, 0, SIZE);
+        test_ok(xpurt_graph_launch(graph, stream));
+        test_ok(xpurt_device_synchronize(0));
+        cr_assert_eq(to[SIZE - 1], 5);
+        test_ok(xpurt_graph_destroy(graph));
+        again = pinned(SIZE);
+    }
+}
+
+/* Streams that are destroyed while they are captured are done at once, and their places are free again. */
+Test(graphs, beyond_graph_of_streams_that_go, .timeout = 60)
+{
+    unsigned char *from = pinned(SIZE), *to = pinned(SIZE);
+
+    for (int i = 0; i < 2000; i++) {
+        xpurt_stream *stream = stream_on(0);
+
+        if (i % 2)
+            copy(to, from, SIZE, stream);
+        test_ok(xpurt_graph_begin(stream));
+        copy(to, from, SIZE, stream);
+        test_ok(xpurt_stream_destroy(stream));
+        if (i % 100 < 2)
+            test_ok(xpurt_device_synchronize(0));
+    }
+    test_daemon_await_counter("user-graph-commands", 0);
+}
+
 /* ---- what is refused ------------------------------------------------------------------------------ */
 
 static void call(void *data)
