@@ -287,8 +287,10 @@ static xpurt_result companion_take(xpurt_stream *stream, struct companion **ret_
 /* Put the job into the stream: what is sent in front of it, and the wait behind which all else is. */
 static xpurt_result job_place(xpurt_stream *stream, struct job *job)
 {
-    xpurt_result r;
+    xpurt_result r = stream_running(stream); /* the lock was free */
 
+    if (r)
+        return r;
     connection_batch_begin();
     r = stream_cover(stream, &job->after);
     if (r == XPURT_SUCCESS)

@@ -352,6 +352,8 @@ static xpurt_result launch(const xpurt_graph *graph, xpurt_stream *stream, uint6
 
     r = points_read(graph, stream, points);
     if (r == XPURT_SUCCESS)
+        r = stream_running(stream);     /* the lock was free */
+    if (r == XPURT_SUCCESS)
         r = events_bind(graph);
     while (r == XPURT_SUCCESS && (part = part_after(graph, &part)).count)
         r = part_send(graph, stream, &part);

@@ -115,6 +115,9 @@ static xpurt_result slab_send(xpurt_stream *stream, struct slab *slab, size_t wi
     Xpurt__Location here = XPURT__LOCATION__INIT, there = *other;
     xpurt_result r;
 
+    r = stream_running(stream);         /* the lock was free */
+    if (r)
+        return r;
     here.segment = slab->segment;
     there.offset += slab->first * pitch;
     r = upload ? rows_send(stream, &there, pitch, &here, width, width, slab->count) :

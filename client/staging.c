@@ -158,6 +158,9 @@ static xpurt_result chunk_copy(xpurt_stream *stream, struct chunk *chunk,
     copy.to = upload ? &there : &here;
     copy.from = upload ? &here : &there;
     copy.size = size;
+    r = stream_running(stream);         /* the lock was free */
+    if (r)
+        return r;
     connection_batch_begin();           /* one frame: each may wake the daemon */
     r = stream_command(stream, &(Xpurt__Command){ COMMAND(COPY), .copy = &copy });
     if (r == XPURT_SUCCESS)

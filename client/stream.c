@@ -108,8 +108,7 @@ void stream_set_capture(xpurt_stream *stream, xpurt_graph *graph)
     stream->capture = graph;
 }
 
-/* The lock is held. */
-static xpurt_result running_check(const xpurt_stream *stream)
+xpurt_result stream_running(const xpurt_stream *stream)
 {
     if (!stream->capture)
         return XPURT_SUCCESS;
@@ -123,7 +122,7 @@ xpurt_result stream_enter_running(xpurt_stream *stream)
 
     if (r)
         return r;
-    r = running_check(stream);
+    r = stream_running(stream);
     if (r)
         session_leave();
     return r;
@@ -262,7 +261,7 @@ static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
 
     r = stream_check(stream);
     if (r == XPURT_SUCCESS)
-        r = running_check(stream);
+        r = stream_running(stream);
     if (r)
         return r;
     if (!stream_dirty(stream) &&

@@ -45,6 +45,9 @@ xpurt_result stream_enter(xpurt_stream *stream);
 /* The same for what cannot be captured: refused while the stream is. */
 xpurt_result stream_enter_running(xpurt_stream *stream);
 
+/* Whether that still holds where the lock was free since: it may be captured by now. */
+xpurt_result stream_running(const xpurt_stream *stream);
+
 /* ---- with the lock held ----------------------------------------------------------------------- */
 
 /* A stream of a device that exists. The lock is free meanwhile. */

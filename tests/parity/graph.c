@@ -3,8 +3,10 @@
 #include "tests/parity/scene.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 TestSuite(graphs, .init = scene_start, .fini = scene_stop);
@@ -665,6 +667,47 @@ Test(graphs, beyond_graph_of_streams_that_go, .timeout = 60)
             test_ok(xpurt_device_synchronize(0));
     }
     test_daemon_await_counter("user-graph-commands", 0);
+}
+
+/* A long copy is in the middle when another thread captures the stream: its rest is refused. Neither the
+ * stream nor the graph are the worse for it. */
+#define ROWS 16384u
+#define ROW 1024u
+
+static void *copies_rows(void *data)
+{
+    static unsigned char ordinary[ROWS * ROW];
+    static xpurt_result result;
+
+    result = xpurt_memcpy_2d_async(memory_on(0, 2 * ROWS * ROW), (size_t)2 * ROW, ordinary, ROW,
+                                   ROW, ROWS, data);
+    return &result;
+}
+
+Test(graphs, beyond_graph_in_the_middle_of_a_copy, .timeout = 60)
+{
+    xpurt_stream *stream = stream_on(0);
+    unsigned char *from = pinned(SIZE), *to = pinned(SIZE);
+    pthread_t thread;
+    xpurt_graph *graph;
+    void *result;
+    size_t size;
+
+    occupy(stream);
+    cr_assert_eq(pthread_create(&thread, NULL, copies_rows, stream), 0);
+    nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL); /* it waits for the gate */
+    test_ok(xpurt_graph_begin(stream));
+    copy(to, from, SIZE, stream);
+    test_gate_open(&xpurtd);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    test_require(*(xpurt_result *)result == XPURT_ERROR_UNSUPPORTED, "%s",
+                 xpurt_result_name(*(xpurt_result *)result));
+    graph = ended(stream);
+    test_ok(xpurt_graph_get_size(graph, &size));
+    cr_assert_eq(size, 1);
+    test_ok(xpurt_graph_launch(graph, stream));
+    test_ok(xpurt_stream_synchronize(stream));
+    test_ok(xpurt_graph_destroy(graph));
 }
 
 /* ---- what is refused ------------------------------------------------------------------------------ */
