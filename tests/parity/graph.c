@@ -345,6 +345,51 @@ Test(graphs, beyond_graph_waits_for_the_dead)
     test_gate_open(&xpurtd);
 }
 
+static void gives_an_event_and_dies(int channel, void *data)
+{
+    (void)data;
+    event_send(channel, event_with(XPURT_EVENT_INTERPROCESS | XPURT_EVENT_TIMING));
+    pause();
+}
+
+/* A graph records an event whose owner is gone, and goes on with it when it is destroyed here too. */
+Test(graphs, beyond_graph_records_events_of_the_dead, .timeout = 60)
+{
+    struct test_peer peer;
+    xpurt_event *event, *own;
+    xpurt_stream *stream;
+    xpurt_graph *graph;
+    float milliseconds;
+
+    test_peer_start(&peer, gives_an_event_and_dies, NULL);
+    event = event_receive(peer.channel);
+    own = event_with(XPURT_EVENT_TIMING);
+    stream = stream_on(0);
+    test_ok(xpurt_graph_begin(stream));
+    test_ok(xpurt_event_record(own, stream));
+    test_ok(xpurt_event_record(event, stream));
+    graph = ended(stream);
+    test_peer_kill(&peer);
+    test_daemon_await_counter("sessions", 1);
+    for (int round = 0; round < 3; round++) {
+        test_ok(xpurt_graph_launch(graph, stream));
+        test_ok(xpurt_stream_wait_event(stream, event));
+        test_ok(xpurt_event_synchronize(event));
+        test_ok(xpurt_event_elapsed_time(own, event, &milliseconds));
+        cr_assert(milliseconds >= 0 && milliseconds < 10000, "%g", (double)milliseconds);
+    }
+    test_ok(xpurt_event_destroy(event));
+    test_ok(xpurt_event_destroy(own));
+    for (int i = 0; i < 100; i++)       /* which get no cell that the graph still writes to */
+        own = event_with(XPURT_EVENT_TIMING);
+    test_ok(xpurt_graph_launch(graph, stream));
+    test_ok(xpurt_stream_synchronize(stream));
+    test_expect(XPURT_ERROR_NOT_RECORDED, xpurt_event_elapsed_time(own, own, &milliseconds));
+    test_ok(xpurt_graph_destroy(graph));
+    test_daemon_await_counter("user-leases", 0);
+    test_daemon_await_counter("boards", 1);
+}
+
 /* ---- replacing memory ---------------------------------------------------------------------------- */
 
 Test(graphs, beyond_graph_replaces_memory)
