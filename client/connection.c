@@ -502,10 +502,14 @@ bool connection_has_room(void)
 {
     struct pollfd pollfd = { .fd = connection.socket, .events = POLLOUT };
 
-    if (connection.rings.base)
-        return ring_room(&connection.rings.to_daemon,
-                         FRAME_HEADER_SIZE + connection.used + ADMIT_ROOM) > 0;
-    return poll(&pollfd, 1, 0) > 0;     /* also when it is lost: then that is the error */
+    /* Room is also where the connection is lost: then that is the error. */
+    if (!connection.rings.base)
+        return poll(&pollfd, 1, 0) > 0;
+    if (ring_room(&connection.rings.to_daemon, FRAME_HEADER_SIZE + connection.used + ADMIT_ROOM) !=
+        0)
+        return true;
+    connection_receive();               /* a full ring does not tell */
+    return connection_state() != CONNECTION_READY;
 }
 
 uint64_t connection_position(void)

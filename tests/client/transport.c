@@ -161,7 +161,8 @@ static void stall(void)
     test_ok(xpurt_memset_async(memory, 1, 64, stream));
 }
 
-static void refuse(xpurt_transport transport)
+/* Until nothing goes in any more. */
+static void fill(xpurt_transport transport)
 {
     unsigned refused = 0;
 
@@ -178,6 +179,11 @@ static void refuse(xpurt_transport transport)
         refused = r ? refused + 1 : 0;
     }
     cr_assert_eq(refused, 100);
+}
+
+static void refuse(xpurt_transport transport)
+{
+    fill(transport);
     test_expect(XPURT_ERROR_WOULD_BLOCK, xpurt_event_record(event, stream));
     test_expect(XPURT_NOT_READY, xpurt_event_query(event));
 
@@ -196,6 +202,31 @@ Test(transport, a_full_socket_refuses)
 Test(transport, a_full_ring_refuses)
 {
     refuse(XPURT_TRANSPORT_RING);
+}
+
+/* Who tries again and again finds out that the daemon is gone. */
+static void refuse_and_lose(xpurt_transport transport)
+{
+    xpurt_result r = XPURT_ERROR_WOULD_BLOCK;
+
+    fill(transport);
+    test_daemon_kill(&xpurtd);
+    for (unsigned i = 0; i < 1000 && r == XPURT_ERROR_WOULD_BLOCK; i++) {
+        usleep(1000);
+        r = xpurt_event_record(event, stream);
+    }
+    test_expect(XPURT_ERROR_DAEMON_LOST, r);
+    test_daemon_start_again(&xpurtd, NULL);
+}
+
+Test(transport, a_full_socket_is_lost)
+{
+    refuse_and_lose(XPURT_TRANSPORT_SOCKET);
+}
+
+Test(transport, a_full_ring_is_lost)
+{
+    refuse_and_lose(XPURT_TRANSPORT_RING);
 }
 
 static _Atomic unsigned recorded;
