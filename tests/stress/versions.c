@@ -351,7 +351,8 @@ int main(int argc, char **argv)
     setenv("ZE_SOFT_FAULT", SLOW_COPIES, 1);
     test_daemon_start(&daemon, NULL);
     run(&first);                        /* makes caches grow */
-    test_ok(xpurt_set_transport(XPURT_TRANSPORT_SOCKET)); /* who asks often gets rings, which count */
+    test_ok(
+        xpurt_set_transport(XPURT_TRANSPORT_SOCKET)); /* who asks often gets rings, which count */
     test_ok(xpurt_init());
     test_daemon_await_counter("sessions", 1);
     before_descriptors = descriptors(&daemon);
