@@ -10,12 +10,14 @@ redis = "#d0622d"
 
 # ---- latencies: a bar from the left edge to the median, a line from the least to the greatest
 
-set terminal svg size 900,640 font "sans-serif,13" background rgb "white"
+set terminal svg size 900,700 font "sans-serif,13" background rgb "white"
 set output "docs/performance-latency.svg"
 file = folder . "/latency.tsv"
 set datafile separator "\t"
 stats file using 3 nooutput
 n = STATS_records
+stats file using ($3 == 0 ? 1 : 0) nooutput
+gaps = STATS_sum
 left = 50.0
 
 # 1,000 ns and more in us, 1,000 us and more in ms.
@@ -30,7 +32,7 @@ set title "How long one takes: xpurt (blue), and what else one could use (median
     textcolor rgb "#222222"
 set logscale x
 set xrange [left:4e6]
-set yrange [-n - 5.6:0]
+set yrange [-n - 0.8 * gaps - 0.8:0]
 set xtics ("100 ns" 1e2, "1 µs" 1e3, "10 µs" 1e4, "100 µs" 1e5, "1 ms" 1e6)
 set grid xtics lc rgb "#dddddd"
 set lmargin 26
