@@ -15,11 +15,11 @@
 #include "client/pool.h"
 #include "client/result.h"
 #include "client/stream.h"
+#include "proto/command.h"
 
 #include <stdlib.h>
 
 #define GRAPHS_MAX 65536u               /* those of before a fork or reset included */
-#define LAUNCH_MAX 256u                 /* commands that the daemon takes in one GraphLaunch */
 #define POINTS_FEW 32u
 
 /* A captured command that names an event. */
@@ -307,7 +307,9 @@ static struct part part_after(const xpurt_graph *graph, const struct part *befor
     };
     const struct mark *end = graph->marks + graph->n_marks;
 
-    part.count = graph->n - part.first < LAUNCH_MAX ? graph->n - part.first : LAUNCH_MAX;
+    part.count = graph->n - part.first;
+    if (part.count > GRAPH_LAUNCH_MAX)
+        part.count = GRAPH_LAUNCH_MAX;
     part.more = part.count != 0;
     for (const struct mark *mark = part.marks;
          mark < end && mark->command < part.first + part.count; mark++) {

@@ -11,6 +11,7 @@
 
 #include "daemon/hash.h"
 #include "daemon/resource.h"
+#include "proto/command.h"
 #include "proto/xpurt.pb-c.h"
 
 #include <stdbool.h>
@@ -20,8 +21,6 @@ struct session;
 struct stream;
 struct user;
 struct work;
-
-#define GRAPH_LAUNCH_MAX 256u           /* commands that one GraphLaunch runs: about a turn */
 
 /* References: one of the session's, one for each command that was launched and is not done. */
 struct graph {

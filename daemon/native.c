@@ -416,8 +416,8 @@ static void slots_reclaim(struct session *session)
     struct stream *stream;
 
     DL_FOREACH2(session->runtime->streams, stream, next_stream)
-    if (stream->external && stream->session->user == session->user)
-        stream_reclaim(stream);
+        if (stream->external && stream->session->user == session->user)
+            stream_reclaim(stream);
     native_settle(session->runtime);
 }
 

@@ -775,8 +775,8 @@ void streams_touch(struct runtime *runtime)
     struct stream *stream;
 
     DL_FOREACH2(runtime->streams, stream, next_stream)
-    if (stream->work)
-        touch(stream);
+        if (stream->work)
+            touch(stream);
 }
 
 void stream_submit(struct stream *stream, const struct work *submitted)

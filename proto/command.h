@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* proto/command.h: Record and Wait to and from bytes.
+/* proto/command.h: Record and Wait to and from bytes, and what commands may hold.
  *
  * Nearly all commands are one of these two. The bytes are those that protobuf-c writes and reads;
  * writing one takes a third of the time, and a frame of them is done in half (xpurt-bench,
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define COMMAND_SIZE_MAX 40u            /* of what the two functions below write */
+#define GRAPH_LAUNCH_MAX 256u           /* commands that one GraphLaunch runs: about a turn */
 
 /* Write ToDaemon.commands with one Record or Wait in it; returns the bytes written. */
 size_t command_put_record(uint8_t *out, uint32_t stream, uint64_t value, uint64_t stamp);
