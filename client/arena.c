@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define ARENA_SIZE (BOARD_SLOTS * sizeof(struct board_progress))
+#define MARKS_SIZE (BOARD_SLOTS * sizeof(struct board_marks))
+#define UNUSED (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 /* Away from where the kernel places mappings by itself: the arena is large, and device addresses,
  * which often are mappings of the daemon, should not meet it (see range_reserve()). */
@@ -23,6 +25,7 @@
 #define WORD_BITS 64u
 
 const struct board_progress *arena_boards;
+struct board_marks *arena_marks;
 TABLE struct arena_slot arena_slots[BOARD_SLOTS];
 static uint64_t in_use[BOARD_SLOTS / WORD_BITS]; /* a process uses few of 96 KiB */
 
@@ -51,22 +54,29 @@ void arena_lease(uint32_t slot)
 
 int arena_reserve(void)
 {
-    void *base;
+    void *boards, *marks;
 
     if (arena_boards)
         return 0;
 
-    base = mmap(sizeof(void *) == 8 ? ARENA_HINT : NULL, ARENA_SIZE, PROT_READ,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
+    marks = mmap(NULL, MARKS_SIZE, PROT_READ | PROT_WRITE, UNUSED, -1, 0);
+    if (marks == MAP_FAILED)
         return -errno;
-    (void)madvise(base, ARENA_SIZE, MADV_DONTDUMP);
-    arena_boards = base;
+    boards = mmap(sizeof(void *) == 8 ? ARENA_HINT : NULL, ARENA_SIZE, PROT_READ, UNUSED, -1, 0);
+    if (boards == MAP_FAILED) {
+        munmap(marks, MARKS_SIZE);
+        return -ENOMEM;
+    }
+    (void)madvise(boards, ARENA_SIZE, MADV_DONTDUMP);
+    arena_marks = marks;
+    arena_boards = boards;
     return 0;
 }
 
-/* Map @p fd if it is as large as a board and says that it is the board of @p slot. */
-static int board_map(uint32_t slot, int fd, size_t size, int protection, void *where, void **ret)
+/* Map the first @p part bytes of @p fd if that is as large as a board and says that it is the board of
+ * @p slot. */
+static int board_map(uint32_t slot, int fd, size_t size, size_t part, int protection, void *where,
+                     void **ret)
 {
     struct board_header header;
     struct stat stat;
@@ -77,37 +87,52 @@ static int board_map(uint32_t slot, int fd, size_t size, int protection, void *w
         header.layout != BOARD_LAYOUT || header.slot != slot)
         return -EPROTO;
 
-    board = mmap(where, size, protection, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
+    board = mmap(where, part, protection, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
     if (board == MAP_FAILED)
         return -errno;
-    (void)madvise(board, size, MADV_DONTDUMP);
+    (void)madvise(board, part, MADV_DONTDUMP);
     *ret = board;
     return 0;
 }
 
-int arena_map_progress(uint32_t slot, int fd)
+/* Nothing is mapped there any more. */
+static void unuse(const volatile void *where, size_t size, int protection)
 {
+    (void)mmap((void *)(uintptr_t)where, size, protection, UNUSED | MAP_FIXED, -1, 0);
+}
+
+int arena_map_progress(uint32_t slot, int progress_fd, int events_fd)
+{
+    const int both = PROT_READ | PROT_WRITE;
     void *board;
     int r;
 
     if (slot >= BOARD_SLOTS)
         return -EPROTO;
-    r = board_map(slot, fd, sizeof(struct board_progress), PROT_READ,
-                  (void *)(uintptr_t)&arena_boards[slot], &board);
+    /* Marks first: who finds a point there sleeps on it. */
+    r = board_map(slot, events_fd, sizeof(struct board_events), sizeof(struct board_marks), both,
+                  &arena_marks[slot], &board);
     if (r < 0)
         return r;
+    r = board_map(slot, progress_fd, sizeof(struct board_progress), sizeof(struct board_progress),
+                  PROT_READ, (void *)(uintptr_t)&arena_boards[slot], &board);
+    if (r < 0) {
+        unuse(&arena_marks[slot], sizeof(struct board_marks), both);
+        return r;
+    }
     arena_slots[slot].mapped = true;
     use(slot);
     return 0;
 }
 
-int arena_map_events(uint32_t slot, int fd)
+int arena_map_events(uint32_t slot, int events_fd)
 {
     struct board_events *former;
     void *board;
     int r;
 
-    r = board_map(slot, fd, sizeof(struct board_events), PROT_READ | PROT_WRITE, NULL, &board);
+    r = board_map(slot, events_fd, sizeof(struct board_events), sizeof(struct board_events),
+                  PROT_READ | PROT_WRITE, NULL, &board);
     if (r < 0)
         return r;
 
@@ -123,9 +148,10 @@ void arena_unmap(uint32_t slot)
 {
     struct arena_slot *entry = &arena_slots[slot];
 
-    if (entry->mapped)
-        (void)mmap((void *)(uintptr_t)&arena_boards[slot], sizeof(struct board_progress), PROT_READ,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (entry->mapped) {
+        unuse(&arena_boards[slot], sizeof(struct board_progress), PROT_READ);
+        unuse(&arena_marks[slot], sizeof(struct board_marks), PROT_READ | PROT_WRITE);
+    }
     if (entry->events)
         munmap(entry->events, sizeof(*entry->events));
     *entry = (struct arena_slot){ 0 };

@@ -2,7 +2,8 @@
 /* client/arena.h: where the boards of all sessions are mapped.
  *
  * The progress board of slot s lies at arena_boards + s, so that a point is looked up with two
- * loads. A slot that is not mapped reads as zeros.
+ * loads. A slot that is not mapped reads as zeros. Its marks lie at arena_marks + s, which can be
+ * written at any time: where nothing is mapped that is for nobody.
  */
 #pragma once
 
@@ -19,6 +20,7 @@ struct arena_slot {
 
 /* NULL before the first connection. */
 extern const struct board_progress *arena_boards;
+extern struct board_marks *arena_marks;
 extern struct arena_slot arena_slots[BOARD_SLOTS];
 
 /* Lies outside xpurt_result: the point's board is not mapped. */
@@ -27,10 +29,11 @@ extern struct arena_slot arena_slots[BOARD_SLOTS];
 /* Reserve the address space. 0 or -errno. */
 int arena_reserve(void);
 
-/* Map a board where it belongs; what was there is replaced. The descriptor stays the caller's.
- * 0, -EPROTO for a board that is not one of ours, or -errno. */
-int arena_map_progress(uint32_t slot, int fd);
-int arena_map_events(uint32_t slot, int fd);
+/* Map boards where they belong; what was there is replaced. The descriptors stay the caller's.
+ * 0, -EPROTO for a board that is not one of ours, or -errno. With `progress` come the marks, which are
+ * part of `events`. */
+int arena_map_progress(uint32_t slot, int progress_fd, int events_fd);
+int arena_map_events(uint32_t slot, int events_fd);
 
 void arena_unmap(uint32_t slot);
 
@@ -52,6 +55,12 @@ static inline bool arena_dead(uint32_t slot)
 static inline const struct board_timeline *arena_timeline(uint64_t point)
 {
     return &arena_boards[point_slot(point)].timelines[point_stream(point)];
+}
+
+/* The mark of its timeline, for who sleeps. */
+static inline _Atomic uint32_t *arena_mark(uint64_t point)
+{
+    return &arena_marks[point_slot(point)].timelines[point_stream(point)];
 }
 
 static inline bool arena_reached(uint64_t point)

@@ -88,22 +88,14 @@ void deferred_drop(void)
     used = 0;
 }
 
-/* Order rule 4, for those who sleep on `generation` until a record comes; all of it sequentially
- * consistent. We bump `generation`, then look for CELL_WAITED; they set CELL_WAITED, then look at
- * `generation`: one of us sees the other. We clear the mark before we bump, never after; they look
- * for it once more before they sleep: a mark that is cleared after that look is followed by a bump,
- * which ends their sleep, and no mark of who waits for the next record is lost.
- *
- * All lies in one cache line, and the bump is a full barrier already: without waiters this costs
- * nothing. */
+/* Order rule 4, for those who sleep on `generation` until a record comes. All lies in one cache line, and
+ * the bump is a full barrier already: without waiters the mark costs nothing. */
 void cell_store(struct board_cell *cell, uint64_t point, uint32_t records)
 {
-    bool waited = atomic_load(&cell->flags) & CELL_WAITED;
+    bool waited = mark_take(&cell->flags, CELL_WAITED);
 
-    if (waited)
-        atomic_fetch_and(&cell->flags, ~CELL_WAITED);
     atomic_store_explicit(&cell->point, point, memory_order_release);
     atomic_fetch_add(&cell->generation, records);
-    if (waited || (atomic_load(&cell->flags) & CELL_WAITED))
+    if (waited || mark_there(&cell->flags, CELL_WAITED))
         (void)board_wake(&cell->generation);
 }

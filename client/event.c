@@ -623,7 +623,7 @@ static int boards_map(uint32_t slot, const struct frame_fds *fds)
     if (slot != session.slot)
         arena_lease(slot);
     if (!arena_slots[slot].mapped)
-        e = arena_map_progress(slot, fds->fds[0]);
+        e = arena_map_progress(slot, fds->fds[0], fds->fds[1]);
     if (e == 0 && !arena_slots[slot].events)
         e = arena_map_events(slot, fds->fds[1]);
     return e;

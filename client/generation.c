@@ -3,7 +3,7 @@
  *
  * Guarantees of this file:
  *   - no record is slept through: a waiter marks the cell before it looks, and who records looks for
- *     the mark after it has counted (order rule 4, see cell_store());
+ *     the mark after it has counted (order rule 4);
  *   - a wait ends with an error when those who could record are gone, one of them by dying; the
  *     daemon is asked for that between slices, seldom, and more often once the event's maker is dead;
  *   - a record that was made is never reported as one that cannot come.
@@ -91,14 +91,14 @@ xpurt_result generation_step(struct generation_wait *wait, uint64_t rest_ns)
     uint32_t seen;
     xpurt_result r;
 
-    atomic_fetch_or(&cell->flags, CELL_WAITED);
+    mark_set(&cell->flags, CELL_WAITED);
     seen = atomic_load(&cell->generation);
     if (generation_there(cell, wait->generation))
         return XPURT_SUCCESS;
     r = still_possible(wait);
     if (r)
         return generation_there(cell, wait->generation) ? XPURT_SUCCESS : r;
-    if (atomic_load(&cell->flags) & CELL_WAITED)
+    if (mark_there(&cell->flags, CELL_WAITED))
         board_sleep(&cell->generation, seen, rest_ns < WAIT_SLICE_NS ? rest_ns : WAIT_SLICE_NS);
     return generation_there(cell, wait->generation) ? XPURT_SUCCESS : XPURT_NOT_READY;
 }

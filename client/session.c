@@ -135,7 +135,7 @@ xpurt_result session_open_board(uint32_t slot)
     session_release_dead();
     open.slot = slot;
     open.instance = (ProtobufCBinaryData){ sizeof(session.instance), session.instance };
-    r = connection_request(&request, XPURT__TO_CLIENT__REPLY_BOARD_OPENED, 1, &reply);
+    r = connection_request(&request, XPURT__TO_CLIENT__REPLY_BOARD_OPENED, 2, &reply);
     if (r == XPURT_ERROR_PEER_LOST)
         return error_set(r, "the process that recorded this event is gone");
     if (r == XPURT_ERROR_PERMISSION)    /* another user's by now: whose point it was is long gone */
@@ -143,7 +143,7 @@ xpurt_result session_open_board(uint32_t slot)
     if (r)
         return r;
 
-    e = arena_map_progress(slot, reply.fds.fds[0]);
+    e = arena_map_progress(slot, reply.fds.fds[0], reply.fds.fds[1]);
     if (e == 0)
         arena_lease(slot);
     reply_deinit(&reply);
@@ -211,7 +211,7 @@ static xpurt_result session_begin(const Xpurt__Welcome *welcome, const struct fr
 
     e = devices_begin(welcome);
     if (e == 0)
-        e = arena_map_progress(welcome->slot, fds->fds[0]);
+        e = arena_map_progress(welcome->slot, fds->fds[0], fds->fds[1]);
     if (e == 0)
         e = arena_map_events(welcome->slot, fds->fds[1]);
     if (e < 0)

@@ -334,6 +334,8 @@ static xpurt_result timeline_take(uint32_t *ret_index)
 {
     for (unsigned tries = 0; tries < DRAIN_TRIES; tries++) {
         const struct board_timeline *oldest;
+        uint64_t point;
+        uint32_t wake;
         xpurt_result r;
 
         if (timelines.used < BOARD_TIMELINES) {
@@ -348,9 +350,13 @@ static xpurt_result timeline_take(uint32_t *ret_index)
         r = connection_flush();
         if (r)
             return r;
-        oldest = arena_timeline(timelines.draining[0].point);
+        point = timelines.draining[0].point;
+        oldest = arena_timeline(point);
         connection_unlock();
-        board_sleep(&oldest->wake, atomic_load(&oldest->wake), DRAIN_SLICE_NS);
+        mark_set(arena_mark(point), MARK_SLEEPS);
+        wake = atomic_load(&oldest->wake);
+        if (mark_there(arena_mark(point), MARK_SLEEPS))
+            board_sleep(&oldest->wake, wake, DRAIN_SLICE_NS);
         connection_lock();
     }
     return error_set(XPURT_ERROR_QUOTA,

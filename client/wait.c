@@ -228,9 +228,11 @@ xpurt_result point_wait(uint64_t point, bool blocking, uint64_t timeout_ns)
         return XPURT_SUCCESS;
 
     for (;;) {
-        uint32_t wake = atomic_load_explicit(&timeline->wake, memory_order_acquire);
         uint64_t rest;
+        uint32_t wake;
 
+        mark_set(arena_mark(point), MARK_SLEEPS); /* order rule 4 */
+        wake = atomic_load(&timeline->wake);
         state = point_check(point);
         if (state == XPURT_NOT_READY)
             state = daemon_check(point);
@@ -240,6 +242,7 @@ xpurt_result point_wait(uint64_t point, bool blocking, uint64_t timeout_ns)
         rest = deadline_rest(deadline);
         if (!rest)
             return XPURT_TIMEOUT;
-        board_sleep(&timeline->wake, wake, rest < WAIT_SLICE_NS ? rest : WAIT_SLICE_NS);
+        if (mark_there(arena_mark(point), MARK_SLEEPS))
+            board_sleep(&timeline->wake, wake, rest < WAIT_SLICE_NS ? rest : WAIT_SLICE_NS);
     }
 }

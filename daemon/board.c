@@ -5,7 +5,8 @@
  *   - no client can write a progress board, shrink or grow a board (it would be a SIGBUS for us);
  *   - a slot is given to a new session only when nobody refers to the old one's boards, and the
  *     values of the new one begin above all that the old one used;
- *   - status is stored before wake is bumped, and wake before FUTEX_WAKE.
+ *   - status is stored before wake is bumped, and wake before FUTEX_WAKE, which is called only for
+ *     who has marked that they sleep.
  */
 #include "daemon/board.h"
 #include "daemon/user.h"
@@ -79,6 +80,8 @@ static void board_destroy(struct resource *resource)
     }
     if (board->progress)
         munmap(board->progress, sizeof(*board->progress));
+    if (board->marks)
+        munmap(board->marks, sizeof(*board->marks));
     if (board->progress_fd >= 0)
         close(board->progress_fd);
     if (board->events_fd >= 0)
@@ -138,16 +141,19 @@ static int progress_make(struct board *board, pid_t pid)
 
 static int events_make(struct board *board, pid_t pid)
 {
-    struct board_header header = { 0 };
+    void *map;
 
     board->events_fd = board_file("xpurt-events", sizeof(struct board_events));
     if (board->events_fd < 0)
         return board->events_fd;
-    board_header_fill(&header, board, pid);
-    if (pwrite(board->events_fd, &header, sizeof(header), 0) != sizeof(header))
-        return -EIO;
     if (fcntl(board->events_fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
         return -errno;
+    map =
+        mmap(NULL, sizeof(*board->marks), PROT_READ | PROT_WRITE, MAP_SHARED, board->events_fd, 0);
+    if (map == MAP_FAILED)
+        return -errno;
+    board->marks = map;
+    board_header_fill(&board->marks->header, board, pid);
     return 0;
 }
 
@@ -193,7 +199,7 @@ void board_orphan(struct board *board)
         struct board_timeline *timeline = &board->progress->timelines[i];
 
         if (atomic_load_explicit(&timeline->state, memory_order_relaxed) == TIMELINE_LIVE)
-            timeline_fail(timeline, XPURT_ERROR_PEER_LOST);
+            timeline_fail(timeline, &board->marks->timelines[i], XPURT_ERROR_PEER_LOST);
     }
 }
 
@@ -211,18 +217,20 @@ void timeline_publish(struct board_timeline *timeline, uint64_t value)
     atomic_store_explicit(&timeline->completed, value, memory_order_release);
 }
 
-bool timeline_wake(struct board_timeline *timeline)
+bool timeline_wake(struct board_timeline *timeline, _Atomic uint32_t *mark)
 {
-    atomic_fetch_add_explicit(&timeline->wake, 1, memory_order_release);
-    return board_wake(&timeline->wake);
+    bool waited = mark_take(mark, MARK_SLEEPS);
+
+    atomic_fetch_add(&timeline->wake, 1);
+    return (waited || mark_there(mark, MARK_SLEEPS)) && board_wake(&timeline->wake);
 }
 
-void timeline_fail(struct board_timeline *timeline, uint32_t status)
+void timeline_fail(struct board_timeline *timeline, _Atomic uint32_t *mark, uint32_t status)
 {
     uint32_t fine = XPURT_SUCCESS;
 
     atomic_compare_exchange_strong(&timeline->status, &fine, status);
-    (void)timeline_wake(timeline);
+    (void)timeline_wake(timeline, mark);
 }
 
 void board_stamp(struct board *board, uint32_t cell, uint64_t point, uint64_t nanoseconds)

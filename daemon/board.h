@@ -30,6 +30,7 @@ struct board {
     uint64_t last;                      /* the highest value accepted on any timeline */
     bool charged;                       /* CHARGE_SESSIONS: who pins a slot pays for it */
     struct board_progress *progress;
+    struct board_marks *marks;          /* on the event board: what is read there is a hint */
     int progress_fd;                    /* sealed: nobody can map it writable any more */
     int events_fd;
 };
@@ -52,12 +53,13 @@ void board_orphan(struct board *board);
 /* Clients that wait may want to know where the daemon runs. */
 void board_say_where(struct board *board);
 
-/* Store a value reached; waiters sleep on until timeline_wake(). */
+/* Store a value reached; waiters sleep on until timeline_wake(), which looks at their mark. Whether there
+ * were any. */
 void timeline_publish(struct board_timeline *timeline, uint64_t value);
-bool timeline_wake(struct board_timeline *timeline); /* whether there were any */
+bool timeline_wake(struct board_timeline *timeline, _Atomic uint32_t *mark);
 
 /* Later values never come: the first reason stays. Wakes. */
-void timeline_fail(struct board_timeline *timeline, uint32_t status);
+void timeline_fail(struct board_timeline *timeline, _Atomic uint32_t *mark, uint32_t status);
 
 /* When a timing event was reached. */
 void board_stamp(struct board *board, uint32_t cell, uint64_t point, uint64_t nanoseconds);

@@ -343,7 +343,7 @@ void event_board_open(struct session *session, uint32_t serial, const Xpurt__Boa
     opened.slot = board->slot;
     reply.reply_case = XPURT__TO_CLIENT__REPLY_BOARD_OPENED;
     reply.board_opened = &opened;
-    session_reply(session, serial, &reply, &board->progress_fd, 1);
+    session_reply(session, serial, &reply, (int[]){ board->progress_fd, board->events_fd }, 2);
 }
 
 void event_board_close(struct session *session, const Xpurt__BoardClose *command)

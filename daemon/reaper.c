@@ -93,7 +93,7 @@ static bool stream_reap(struct reaper *reaper, struct stream *stream)
         timeline_publish(stream->timeline, value);
     atomic_store(&stream->done, done);
     if (value)
-        (void)timeline_wake(stream->timeline);
+        (void)timeline_wake(stream->timeline, stream->mark);
     return true;
 }
 

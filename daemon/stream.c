@@ -857,7 +857,7 @@ void stream_fail(struct stream *stream, xpurt_result result, const char *format,
     session_verror(stream->session, 0, stream->index + 1, result, format, args);
     va_end(args);
 
-    timeline_fail(stream->timeline, (uint32_t)result);
+    timeline_fail(stream->timeline, stream->mark, (uint32_t)result);
     if (stream->external)
         external_fail(stream);
     unblock(stream);
@@ -930,7 +930,7 @@ void stream_finish(struct stream *stream)
     if (stream->wake) {
         stream->wake = false;
         stream->runtime->counters.wakes++;
-        if (timeline_wake(stream->timeline))
+        if (timeline_wake(stream->timeline, stream->mark))
             stream->session->woke = true; /* near us, maybe: see on_settled() */
     }
     watches_look(stream->session, stream->index);
@@ -1056,6 +1056,7 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
     stream->session = session;
     stream->runtime = session->runtime;
     stream->timeline = timeline;
+    stream->mark = &session->board->marks->timelines[index];
     stream->slot = session->board->slot;
     stream->index = index;
     stream->device = device;

@@ -122,6 +122,7 @@ struct stream {
     struct session *session;            /* borrowed: outlives us */
     struct runtime *runtime;            /* borrowed: outlives us */
     struct board_timeline *timeline;
+    _Atomic uint32_t *mark;             /* of who sleeps on it */
     struct gpu_list *list;
     uint32_t slot;                      /* of the session's boards */
     uint32_t index;

@@ -4,7 +4,8 @@
  * Each session has two boards, both sealed memfds of a fixed size, sparse:
  *
  *   progress   written by the daemon only; mapped read-only by its owner and by importers
- *   events     written by owner and importers; the daemon never trusts what it reads there
+ *   events     written by owner and importers, and the marks in it also by the daemon, which never
+ *              trusts what it reads there
  *
  * A point names a moment of a stream: (session slot, stream, value) in one 64-bit word. It is
  * reached when the timeline's `completed` >= value. Values only ever grow, also when a timeline is
@@ -17,7 +18,8 @@
  *   3. `status` is stored before `wake` is bumped, `wake` before FUTEX_WAKE: nobody sleeps through
  *      an error;
  *   4. who records bumps `generation`, then looks for CELL_WAITED; who waits for a record sets
- *      CELL_WAITED, then looks at `generation`: one of the two sees the other.
+ *      CELL_WAITED, then looks at `generation`: one of the two sees the other. `wake` of a timeline and
+ *      its mark are the same, see mark_take().
  */
 #pragma once
 
@@ -27,7 +29,7 @@
 #include <stdint.h>
 
 #define BOARD_MAGIC 0x54525058u         /* "XPRT" */
-#define BOARD_LAYOUT 1u
+#define BOARD_LAYOUT 2u
 
 #define POINT_SLOT_BITS 12
 #define POINT_STREAM_BITS 9
@@ -147,9 +149,17 @@ struct board_cell {
     _Atomic uint32_t flags;             /* CELL_* */
 };
 
-struct board_events {
+#define MARK_SLEEPS 1u                  /* somebody sleeps on `wake` of the timeline */
+
+/* The first page. Whoever has mapped the progress board of a session has mapped this too. */
+struct board_marks {
     struct board_header header;
-    uint8_t pad[BOARD_PAGE - sizeof(struct board_header)];
+    _Atomic uint32_t timelines[BOARD_TIMELINES]; /* MARK_SLEEPS */
+    uint8_t pad[BOARD_PAGE - sizeof(struct board_header) - BOARD_TIMELINES * sizeof(uint32_t)];
+};
+
+struct board_events {
+    struct board_marks marks;
     struct board_cell cells[BOARD_CELLS];
 };
 
@@ -157,6 +167,7 @@ _Static_assert(sizeof(struct board_header) == 64, "the header is one cache line"
 _Static_assert(sizeof(struct board_timeline) == 64, "a timeline is one cache line");
 _Static_assert(sizeof(struct board_cell) == 16, "a cell is 16 bytes");
 _Static_assert(sizeof(struct board_stamp) == 16, "a stamp is 16 bytes");
+_Static_assert(sizeof(struct board_marks) == BOARD_PAGE, "the marks are the first page");
 _Static_assert(sizeof(struct board_progress) % BOARD_PAGE == 0, "boards are whole pages");
 _Static_assert(sizeof(struct board_events) % BOARD_PAGE == 0, "boards are whole pages");
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "points are shared between processes");
@@ -167,6 +178,37 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "points are shared between processes
 static inline bool timeline_reached(const struct board_timeline *timeline, uint64_t value)
 {
     return atomic_load_explicit(&timeline->completed, memory_order_acquire) >= value;
+}
+
+/* ---- sleeping and waking ------------------------------------------------------------------- */
+
+/* Who sleeps on a futex word sets a bit of a mark, so that who wakes need not ask the kernel when there is
+ * nobody. All of it sequentially consistent:
+ *
+ *      to sleep   mark_set(), load the word, look whether there is something to sleep for; if
+ *                 mark_there() still, board_sleep() on the word that was loaded; begin again
+ *      to wake    mark_take(), bump the word; board_wake() if the mark was taken, or is there (again)
+ *
+ * One of the two sees the other. The mark is cleared before the bump, never after, and looked for once
+ * more before the sleep: a mark that is cleared after that look is followed by a bump, which ends the
+ * sleep, and no mark of who waits for the next bump is lost (tests/model/generation.pml). */
+static inline void mark_set(_Atomic uint32_t *mark, uint32_t bit)
+{
+    atomic_fetch_or(mark, bit);
+}
+
+static inline bool mark_there(const _Atomic uint32_t *mark, uint32_t bit)
+{
+    return atomic_load(mark) & bit;
+}
+
+static inline bool mark_take(_Atomic uint32_t *mark, uint32_t bit)
+{
+    bool there = mark_there(mark, bit);
+
+    if (there)
+        atomic_fetch_and(mark, ~bit);
+    return there;
 }
 
 /* Wake every waiter of a futex word. Whether there were any. */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Waiting for a record that is still to come: the mark in a cell (order rule 4).
+/* Sleeping by a mark (order rule 4): until a record comes, by the mark in a cell, or until a point is
+ * reached, by the mark of a timeline.
  *
  * What is checked, over every interleaving of recorders and waiters: no record is slept through. A
  * sleep never ends by itself, so a wake-up that is lost is an invalid end state. The steps are those
  * of cell_store() and generation_step(); the kernel compares the word under the lock of the waker.
+ * Those of timeline_wake() and point_wait() are the same: the recorders are the daemon's loop and its
+ * reaper, `generation` is the wake word, and what was reached is stored before that is bumped.
  *
  * Each recorder makes so many records; each waiter waits for some of them, in order, whichever it likes.
  *

@@ -596,11 +596,15 @@ static uint64_t now_ms(void)
 static xpurt_result timeline_await(struct raw *raw, uint32_t stream, uint64_t value)
 {
     const struct board_timeline *timeline = &raw->progress->timelines[stream];
+    _Atomic uint32_t *mark = &raw->events->marks.timelines[stream];
     uint64_t deadline = now_ms() + BOUND_MS;
 
     for (;;) {
-        uint32_t wake = atomic_load(&timeline->wake);
-        uint32_t status = atomic_load(&timeline->status);
+        uint32_t wake, status;
+
+        mark_set(mark, MARK_SLEEPS);
+        wake = atomic_load(&timeline->wake);
+        status = atomic_load(&timeline->status);
 
         if (timeline_reached(timeline, value))
             return XPURT_SUCCESS;
@@ -608,7 +612,8 @@ static xpurt_result timeline_await(struct raw *raw, uint32_t stream, uint64_t va
             return (xpurt_result)status;
         if (now_ms() > deadline)
             return XPURT_TIMEOUT;
-        board_sleep(&timeline->wake, wake, 100000000);
+        if (mark_there(mark, MARK_SLEEPS))
+            board_sleep(&timeline->wake, wake, 100000000);
     }
 }
 

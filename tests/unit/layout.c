@@ -21,7 +21,7 @@ Test(layout, header)
     cr_assert_eq(offsetof(struct board_header, base), 32);
     cr_assert_eq(offsetof(struct board_header, pid), 40);
     cr_assert_eq(BOARD_MAGIC, 0x54525058);
-    cr_assert_eq(BOARD_LAYOUT, 1);
+    cr_assert_eq(BOARD_LAYOUT, 2);
     cr_assert_eq(BOARD_LIVE, 1);
     cr_assert_eq(BOARD_DEAD, 2);
 }
@@ -47,6 +47,7 @@ Test(layout, progress_board)
 
 Test(layout, event_board)
 {
+    cr_assert_eq(offsetof(struct board_events, marks.timelines), 64);
     cr_assert_eq(offsetof(struct board_events, cells), 4096);
     cr_assert_eq(sizeof(struct board_events), 4096 + 16 * 262144);
     cr_assert_eq(sizeof(struct board_cell), 16);
