@@ -504,12 +504,15 @@ static void on_bell(uv_poll_t *bell, int status, int events)
         connection_break(connection, NULL);
         return;
     }
-    /* Whoever rang may be waiting: first the work, then silence; and only then may the ring be put
-     * to sleep, or the next bell would be taken for this one. */
+    /* Whoever rang may be waiting: first the work, then silence, where the next bell would be taken for
+     * this one; and only then may the ring be put to sleep. */
     ring_rouse(&connection->rings->rings.to_daemon);
     if (!connection->paused && !connection->broken && !connection->member.listed)
         turn = on_turn(&connection->member);
-    client_rings_hear(connection->rings);
+    if (turn != TURN_WORKED || !connection->rings->edge)
+        client_rings_hear(connection->rings);
+    if (!connection->rings->edge)
+        client_rings_edge(connection->rings);
     rota_took_turn(connection->rota, &connection->member, turn);
 }
 

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -138,6 +139,15 @@ int client_rings_keep(struct client_rings *rings, const uint8_t *bytes, size_t s
     rings->rest_begin = 0;
     rings->rest_end = size;
     return 0;
+}
+
+/* libuv has put the bell into its epoll set by now, and does not touch it there again until it closes it. */
+void client_rings_edge(struct client_rings *rings)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.fd = rings->bell_fd };
+
+    rings->edge =
+        epoll_ctl(uv_backend_fd(rings->bell.loop), EPOLL_CTL_MOD, rings->bell_fd, &event) == 0;
 }
 
 void client_rings_hear(struct client_rings *rings)

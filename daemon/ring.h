@@ -14,6 +14,7 @@ struct client_rings {
     struct rings rings;
     uv_poll_t bell;
     int bell_fd;
+    bool edge;                          /* the loop tells of each ring of it once */
     uint64_t after;                     /* what the socket gave comes after this position */
     uint8_t *rest;                      /* of a frame that takes more than one turn */
     size_t rest_begin, rest_end;
@@ -40,5 +41,8 @@ ssize_t client_rings_copy(struct client_rings *rings, uint64_t limit,
 /* Keep the rest of a frame. -ENOMEM. */
 int client_rings_keep(struct client_rings *rings, const uint8_t *bytes, size_t size);
 
-/* The bell rang: let it be silent. */
+/* The bell rang, which the loop watches: from now on it tells of each ring once, if it can. */
+void client_rings_edge(struct client_rings *rings);
+
+/* Let the bell be silent. */
 void client_rings_hear(struct client_rings *rings);
