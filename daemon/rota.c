@@ -4,7 +4,8 @@
  * Guarantees of this file:
  *   - a round gives each member at most one turn, whatever members do to one another in theirs;
  *   - watching ends after the configured time, after less where it has not paid, and at once where
- *     others want the CPU; without members nothing runs.
+ *     others want the CPU; without members nothing runs;
+ *   - on which CPUs the thread may run stays as the administrator had it.
  *
  * Does watching pay? Where it was in vain for the whole time, so many of the member's next watches
  * are brief, the more the more often it was; until one pays. A brief one bridges the time between
@@ -17,9 +18,12 @@
 
 #define BRIEF_NS UINT64_C(2000)
 #define BRIEF_MAX 63u
-#define SOON_NS UINT64_C(50000)         /* who rings again so soon should have been watched */
-#define GAP_NS UINT64_C(100000)         /* between two quiet rounds: others want this CPU ... */
-#define BUSY_NS UINT64_C(100000000)     /* ... for about so long */
+#define SOON_NS UINT64_C(50000)     /* who rings again so soon should have been watched */
+#define GAP_NS UINT64_C(100000)     /* between two quiet rounds: others want this CPU ... */
+#define BUSY_NS UINT64_C(100000000) /* ... for about so long */
+#define WAYS 64u                    /* made with so long between two: we are in somebody's way */
+#define WAYS_NS UINT64_C(20000000)
+#define MOVE_EVERY_NS UINT64_C(20000000)
 
 /* How long @p member is watched this time. */
 static uint64_t watch_ns(const struct rota *rota, const struct rota_member *member)
@@ -108,6 +112,38 @@ static void member_turn(struct rota *rota, struct rota_member *member, uint64_t 
     turn_end(rota, member, member->turn(member), now);
 }
 
+/* Go on on another CPU. False: there is none for us. */
+static bool move(void)
+{
+    cpu_set_t all, others;
+    bool moved;
+
+    if (sched_getaffinity(0, sizeof(all), &all) < 0)
+        return false;
+    others = all;
+    CPU_CLR((size_t)sched_getcpu(), &others);
+    moved = CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0;
+    if (moved)
+        (void)sched_setaffinity(0, sizeof(all), &all);
+    return moved;
+}
+
+/* Somebody needs this CPU to go on. Again and again, while others keep us busy? Those bring work in
+ * heaps, and sleep when there is no room for more: they share a CPU with us well, who waits for each
+ * command does not. The kernel sees only that all are busy. */
+static void make_way(struct rota *rota, uint64_t now)
+{
+    rota->ways = now - rota->way_ns > WAYS_NS ? 1 : rota->ways + 1;
+    rota->way_ns = now;
+    if (rota->ways >= WAYS && now - rota->moved_ns > MOVE_EVERY_NS) {
+        rota->moved_ns = now;
+        rota->ways = 0;
+        if (move())
+            return;
+    }
+    sched_yield();
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct rota *rota = idle->data;
@@ -125,7 +161,7 @@ static void on_idle(uv_idle_t *idle)
         member_turn(rota, member, now);
     }
     if (rota->yield)
-        sched_yield();
+        make_way(rota, now);
     rota->yield = false;
 }
 

@@ -41,6 +41,9 @@ struct rota {
     uint64_t quiet_round_ns;            /* when the last round was in which nobody had work */
     uint64_t busy_until_ns;             /* others want this CPU: all watches are brief */
     bool yield;                         /* somebody needs this CPU now: after this round */
+    unsigned ways;                      /* that was so often of late, last: */
+    uint64_t way_ns;
+    uint64_t moved_ns;                  /* when we went to another CPU last */
 };
 
 void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);

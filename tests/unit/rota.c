@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/unit/rota.c: turns in rounds, and making way for who needs the loop's CPU. */
+#include "daemon/rota.h"
+
+#include <criterion/criterion.h>
+#include <sched.h>
+
+#define TURNS 1000u
+#define MOVE_WITHIN_NS UINT64_C(30000000000) /* with others busy too it takes a while */
+
+static const uint64_t spin_us = 50;
+
+struct busy {
+    struct rota_member member;          /* first */
+    struct rota *rota;
+    unsigned turns, ahead;              /* the most turns it had more than the other one */
+    struct busy *other;
+    bool needs_cpu;
+    uint64_t until;                     /* the loop moved, or this time; 0: so many turns */
+};
+
+static enum turn busy_turn(struct rota_member *member)
+{
+    struct busy *busy = (struct busy *)member;
+
+    busy->turns++;
+    if (busy->turns > busy->other->turns && busy->turns - busy->other->turns > busy->ahead)
+        busy->ahead = busy->turns - busy->other->turns;
+    busy->rota->yield |= busy->needs_cpu;
+    if (busy->until)
+        return !busy->rota->moved_ns && uv_hrtime() < busy->until ? TURN_WORKED : TURN_OVER;
+    return busy->turns < TURNS ? TURN_WORKED : TURN_OVER;
+}
+
+static bool never(struct rota_member *member)
+{
+    (void)member;
+    return false;
+}
+
+static bool nowhere(const struct rota_member *member)
+{
+    (void)member;
+    return false;
+}
+
+/* Whether the loop wanted to move. */
+static bool run_two(struct busy busy[2])
+{
+    struct rota rota;
+    uv_loop_t loop;
+
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    rota_init(&rota, &loop, &spin_us);
+    for (unsigned i = 0; i < 2; i++) {
+        busy[i].member.turn = busy_turn;
+        busy[i].member.sleep = never;
+        busy[i].member.near = nowhere;
+        busy[i].rota = &rota;
+        busy[i].other = &busy[!i];
+        rota_add(&rota, &busy[i].member);
+    }
+    cr_assert(rota_shared(&rota));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_null(rota.members);
+    rota_close(&rota);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cr_assert_eq(uv_loop_close(&loop), 0);
+    return rota.moved_ns;
+}
+
+Test(rota, members_take_turns)
+{
+    struct busy busy[2] = { 0 };
+
+    cr_assert_not(run_two(busy));
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(busy[i].turns, TURNS);
+        cr_assert_leq(busy[i].ahead, 1);
+    }
+}
+
+/* With @p allowed CPUs. */
+static void make_way_on(const cpu_set_t *allowed)
+{
+    uint64_t until = uv_hrtime() + MOVE_WITHIN_NS;
+    struct busy busy[2] = { { .until = until }, { .until = until, .needs_cpu = true } };
+    cpu_set_t after;
+
+    cr_assert_eq(sched_setaffinity(0, sizeof(*allowed), allowed), 0);
+    cr_assert(run_two(busy));
+    cr_assert_eq(sched_getaffinity(0, sizeof(after), &after), 0);
+    cr_assert(CPU_EQUAL(&after, allowed));
+}
+
+Test(rota, moves_out_of_the_way_and_stays_free)
+{
+    cpu_set_t all;
+
+    cr_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+    make_way_on(&all);
+}
+
+Test(rota, stays_where_it_must)
+{
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    make_way_on(&one);
+}
