@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* bench/child.c: the other processes of a row.
  *
- * Guarantees of this file: a child ends with the process that started it, at the latest; it is
- * stopped by its own process id; who waits for a turn learns of a failed row within a second.
+ * Guarantees of this file: a child ends with the process that started it, at the latest (a program
+ * that was executed does so by executed.h); it is stopped by its own process id; who waits for a turn
+ * learns of a failed row within a second.
  */
 #include "bench/child.h"
 #include "bench/clock.h"
@@ -12,6 +13,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,70 +24,74 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int start(struct child *child, int (*run)(int socket, void *data), void *data)
+static int make_pair(int pair[2])
 {
-    int pair[2];
-
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return row_fail("socketpair: %s", strerror(errno));
-    child->pid = fork();
-    if (child->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(pair[0]);
-        row_pin(1);
-        _exit(run(pair[1], data) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
-    }
+    return 0;
+}
+
+/* After an attempt to start the child, which gave @p error. */
+static int started(struct child *child, const int pair[2], const char *what, int error)
+{
     close(pair[1]);
-    if (child->pid < 0) {
+    if (error) {
         close(pair[0]);
         child->pid = 0;
-        return row_fail("fork: %s", strerror(errno));
+        return row_fail("%s: %s", what, strerror(error));
     }
     child->socket = pair[0];
     return 0;
 }
 
-static int run_function(int socket, void *data)
-{
-    int (**run)(int) = data;
-
-    return (*run)(socket);
-}
-
 int child_start(struct child *child, int (*run)(int socket))
 {
-    return start(child, run_function, &run);
+    int pair[2];
+
+    if (make_pair(pair) < 0)
+        return -1;
+    child->pid = fork();
+    if (child->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(pair[0]);
+        row_pin(1);
+        _exit(run(pair[1]) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+    }
+    return started(child, pair, "fork", child->pid < 0 ? errno : 0);
 }
 
-struct role {
-    const char *program, *name;
-    char *environment_entry;
-};
-
-static int run_role(int socket, void *data)
+/* Without a fork(): it would copy the page tables of this process, which is large, and rows that time
+ * how a program starts would time that. */
+static int execute(struct child *child, char *const *arguments)
 {
-    const struct role *role = data;
+    posix_spawn_file_actions_t actions;
+    int pair[2], r;
 
-    if (role->environment_entry)
-        putenv(role->environment_entry);
-    dup2(socket, STDIN_FILENO);
-    execl(role->program, role->program, role->name ? "--as" : NULL, role->name, NULL);
-    return row_fail("%s: %s", role->program, strerror(errno));
+    if (make_pair(pair) < 0)
+        return -1;
+    posix_spawn_file_actions_init(&actions);
+    r = posix_spawn_file_actions_adddup2(&actions, pair[1], STDIN_FILENO);
+    row_pin(1);                         /* it inherits that */
+    if (r == 0)
+        r = posix_spawn(&child->pid, arguments[0], &actions, NULL, arguments, environ);
+    row_pin(0);
+    posix_spawn_file_actions_destroy(&actions);
+    return started(child, pair, arguments[0], r);
 }
 
-int child_execute(struct child *child, const char *role, char *environment_entry)
+int child_execute(struct child *child, char *role)
 {
-    return start(child, run_role, &(struct role){ environment.program, role, environment_entry });
+    return execute(child, (char *[]){ environment.program, "--as", role, NULL });
 }
 
-int child_execute_program(struct child *child, const char *name, char *environment_entry)
+int child_execute_program(struct child *child, const char *name)
 {
     const char *slash = strrchr(environment.program, '/');
     char path[600];
 
     snprintf(path, sizeof(path), "%.*s/%s", slash ? (int)(slash - environment.program) : 0,
              environment.program, name);
-    return start(child, run_role, &(struct role){ path, NULL, environment_entry });
+    return execute(child, (char *[]){ path, NULL });
 }
 
 void child_stop(struct child *child)

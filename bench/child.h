@@ -18,11 +18,11 @@ struct child {
 int child_start(struct child *child, int (*run)(int socket));
 
 /* The same with a fresh process: this program as `--as ROLE`, its end of the pair being its standard
- * input. @p environment_entry: "NAME=value" to add, or NULL. */
-int child_execute(struct child *child, const char *role, char *environment_entry);
+ * input. Processes of rows execute, not their children. */
+int child_execute(struct child *child, char *role);
 
-/* The same with the program @p name that lies beside this one. */
-int child_execute_program(struct child *child, const char *name, char *environment_entry);
+/* The same with the program @p name that lies beside this one; it calls end_with_starter() first. */
+int child_execute_program(struct child *child, const char *name);
 
 /* What the roles of child_execute() run: 0, or < 0 after saying why on standard error. */
 int role_client(void);                  /* clients.c */

@@ -72,7 +72,7 @@ int role_client(void)
 int clients_start(struct child *clients, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
-        if (child_execute(&clients[i], "client", NULL) < 0)
+        if (child_execute(&clients[i], "client") < 0)
             return -1;
     for (unsigned i = 0; i < n; i++)
         if (client_do(&clients[i], CLIENT_NOTHING) < 0)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bench/clock.h"
+#include "bench/executed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,15 @@ struct fresh_times {
     uint64_t main_ns;                   /* main() began, */
     uint64_t done_ns;                   /* and this is when all was done */
 };
+
+/* The beginning of main(): when that was. */
+static inline uint64_t fresh_begin(void)
+{
+    uint64_t main_ns = now_ns();
+
+    end_with_starter();
+    return main_ns;
+}
 
 /* The end of main(). */
 static inline int fresh_tell(uint64_t main_ns)

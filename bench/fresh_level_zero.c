@@ -45,7 +45,7 @@ static ze_result_t first_signal(void)
 
 int main(void)
 {
-    uint64_t begin = now_ns();
+    uint64_t begin = fresh_begin();
     ze_result_t r = first_signal();
     char code[16];
 

@@ -21,7 +21,7 @@ static xpurt_result first_record(void)
 
 int main(void)
 {
-    uint64_t begin = now_ns();
+    uint64_t begin = fresh_begin();
     xpurt_result r = first_record();
 
     if (r)

@@ -8,6 +8,7 @@
  */
 #include "bench/child.h"
 #include "bench/daemon.h"
+#include "bench/executed.h"
 #include "bench/promise.h"
 #include "bench/report.h"
 
@@ -331,6 +332,7 @@ static void list(const struct options *options)
 /* This program is also the fresh process that some rows need. */
 static int run_role(const char *name)
 {
+    end_with_starter();
     for (unsigned i = 0; i < COUNT(roles); i++)
         if (strcmp(roles[i].name, name) == 0)
             return roles[i].run() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -2,7 +2,7 @@
 /* bench/process.c: the rows about fresh processes.
  *
  * Both sides are small programs that link what they need and nothing else. The clock starts before
- * they are forked, so that loading and linking count as they do for a user; the second row has the
+ * they are started, so that loading and linking count as they do for a user; the second row has the
  * same from main(), where a program has loaded the libraries anyway.
  */
 #include "bench/child.h"
@@ -11,9 +11,17 @@
 #include "bench/row.h"
 #include "bench/samples.h"
 
+#include <stdlib.h>
+
+/* The programs inherit it. */
+static int choose_driver(void)
+{
+    setenv("ZE_ENABLE_ALT_DRIVERS", environment.soft_driver, 1);
+    return 0;
+}
+
 /* The median of what fresh processes take. */
-static int measure_program(const char *name, char *environment_entry, bool from_main,
-                           double seconds, double *ret_us)
+static int measure_program(const char *name, bool from_main, double seconds, double *ret_us)
 {
     struct samples samples = SAMPLES_NULL;
     uint64_t end = deadline_ns(seconds);
@@ -24,7 +32,7 @@ static int measure_program(const char *name, char *environment_entry, bool from_
         struct fresh_times times = { 0 };
         uint64_t begin = now_ns();
 
-        r = child_execute_program(&child, name, environment_entry);
+        r = child_execute_program(&child, name);
         if (r == 0)
             r = hear_bytes(child.socket, &times, sizeof(times));
         if (r == 0)
@@ -39,22 +47,19 @@ static int measure_program(const char *name, char *environment_entry, bool from_
 
 static int measure_xpurt(double seconds, double *ret_us)
 {
-    return measure_program("xpurt-bench-fresh", NULL, false, seconds, ret_us);
+    return measure_program("xpurt-bench-fresh", false, seconds, ret_us);
 }
 
 static int measure_xpurt_main(double seconds, double *ret_us)
 {
-    return measure_program("xpurt-bench-fresh", NULL, true, seconds, ret_us);
+    return measure_program("xpurt-bench-fresh", true, seconds, ret_us);
 }
 
 static int measure_ze(bool from_main, double seconds, double *ret_us)
 {
-    char entry[600];
-
     if (!environment.soft_driver[0])
         return row_skip("libze_soft.so is not beside this program: nothing to compare with");
-    snprintf(entry, sizeof(entry), "ZE_ENABLE_ALT_DRIVERS=%s", environment.soft_driver);
-    return measure_program("xpurt-bench-fresh-ze", entry, from_main, seconds, ret_us);
+    return measure_program("xpurt-bench-fresh-ze", from_main, seconds, ret_us);
 }
 
 static int measure_level_zero(double seconds, double *ret_us)
@@ -74,6 +79,7 @@ const struct row process_rows[] = {
         .unit = "us",
         .promise = PROMISE_FRESH,
         .goal = GOAL(1000),
+        .open = choose_driver,
         .sides = { { "xpurt", measure_xpurt },
                    { "Level Zero in the process", measure_level_zero, GOAL(0.5) } },
     },
@@ -82,6 +88,7 @@ const struct row process_rows[] = {
         .what = "the same from main(), with the libraries loaded",
         .unit = "us",
         .goal = GOAL(1000),
+        .open = choose_driver,
         .sides = { { "xpurt", measure_xpurt_main },
                    { "Level Zero in the process", measure_level_zero_main } },
     },
