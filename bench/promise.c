@@ -19,7 +19,7 @@ static struct promise_line lines[PROMISES] = {
     [PROMISE_SESSIONS] = { "1,000 sessions x 4 streams against one" },
     [PROMISE_MEMORY] = { "memory of an idle session; of a live event" },
     [PROMISE_MILLION] = { "1 million live events, several sessions" },
-    [PROMISE_FRESH] = { "fresh process until its first record" },
+    [PROMISE_FRESH] = { "fresh static process until first record" },
     [PROMISE_IDLE] = { "idle daemon, 100 idle clients" },
     [PROMISE_FAIR] = { "latency beside a client at full speed" },
 };
