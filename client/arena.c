@@ -73,75 +73,74 @@ int arena_reserve(void)
     return 0;
 }
 
-/* Map the first @p part bytes of @p fd if that is as large as a board and says that it is the board of
- * @p slot. */
-static int board_map(uint32_t slot, int fd, size_t size, size_t part, int protection, void *where,
-                     void **ret)
+/* Whether @p fd is as large as a board and says that it is the board of @p slot. */
+static bool board_good(uint32_t slot, int fd, size_t size)
 {
     struct board_header header;
     struct stat stat;
-    void *board;
 
-    if (slot >= BOARD_SLOTS || fstat(fd, &stat) < 0 || stat.st_size != (off_t)size ||
-        pread(fd, &header, sizeof(header), 0) != sizeof(header) || header.magic != BOARD_MAGIC ||
-        header.layout != BOARD_LAYOUT || header.slot != slot)
-        return -EPROTO;
+    return fstat(fd, &stat) == 0 && stat.st_size == (off_t)size &&
+           pread(fd, &header, sizeof(header), 0) == sizeof(header) && header.magic == BOARD_MAGIC &&
+           header.layout == BOARD_LAYOUT && header.slot == slot;
+}
 
-    board = mmap(where, part, protection, MAP_SHARED | (where ? MAP_FIXED : 0), fd, 0);
-    if (board == MAP_FAILED)
+static int map_at(const volatile void *where, size_t size, int protection, int flags, int fd)
+{
+    void *map = mmap((void *)(uintptr_t)where, size, protection, flags | MAP_FIXED, fd, 0);
+
+    return map == MAP_FAILED ? -errno : 0;
+}
+
+/* Marks first: who finds a point on the progress board sleeps by them. */
+static int progress_map(uint32_t slot, int progress_fd, int events_fd)
+{
+    const size_t size = sizeof(struct board_progress);
+    int r;
+
+    r = map_at(&arena_marks[slot], sizeof(struct board_marks), PROT_READ | PROT_WRITE, MAP_SHARED,
+               events_fd);
+    if (r == 0)
+        r = map_at(&arena_boards[slot], size, PROT_READ, MAP_SHARED, progress_fd);
+    if (r == 0)
+        (void)madvise((void *)(uintptr_t)&arena_boards[slot], size, MADV_DONTDUMP);
+    return r;
+}
+
+static int events_map(uint32_t slot, int fd)
+{
+    const size_t size = sizeof(struct board_events);
+    struct board_events *former = arena_slots[slot].events;
+    void *map;
+
+    map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
         return -errno;
-    (void)madvise(board, part, MADV_DONTDUMP);
-    *ret = board;
+    (void)madvise(map, size, MADV_DONTDUMP);
+    if (former)
+        munmap(former, size);
+    arena_slots[slot].events = map;
     return 0;
+}
+
+int arena_map(uint32_t slot, int progress_fd, int events_fd, bool cells)
+{
+    int r;
+
+    if (slot >= BOARD_SLOTS || !board_good(slot, progress_fd, sizeof(struct board_progress)) ||
+        !board_good(slot, events_fd, sizeof(struct board_events)))
+        return -EPROTO;
+    use(slot);                          /* also where only a part of it can be mapped */
+    r = progress_map(slot, progress_fd, events_fd);
+    if (r < 0)
+        return r;
+    arena_slots[slot].mapped = true;
+    return cells ? events_map(slot, events_fd) : 0;
 }
 
 /* Nothing is mapped there any more. */
 static void unuse(const volatile void *where, size_t size, int protection)
 {
-    (void)mmap((void *)(uintptr_t)where, size, protection, UNUSED | MAP_FIXED, -1, 0);
-}
-
-int arena_map_progress(uint32_t slot, int progress_fd, int events_fd)
-{
-    const int both = PROT_READ | PROT_WRITE;
-    void *board;
-    int r;
-
-    if (slot >= BOARD_SLOTS)
-        return -EPROTO;
-    /* Marks first: who finds a point there sleeps on it. */
-    r = board_map(slot, events_fd, sizeof(struct board_events), sizeof(struct board_marks), both,
-                  &arena_marks[slot], &board);
-    if (r < 0)
-        return r;
-    r = board_map(slot, progress_fd, sizeof(struct board_progress), sizeof(struct board_progress),
-                  PROT_READ, (void *)(uintptr_t)&arena_boards[slot], &board);
-    if (r < 0) {
-        unuse(&arena_marks[slot], sizeof(struct board_marks), both);
-        return r;
-    }
-    arena_slots[slot].mapped = true;
-    use(slot);
-    return 0;
-}
-
-int arena_map_events(uint32_t slot, int events_fd)
-{
-    struct board_events *former;
-    void *board;
-    int r;
-
-    r = board_map(slot, events_fd, sizeof(struct board_events), sizeof(struct board_events),
-                  PROT_READ | PROT_WRITE, NULL, &board);
-    if (r < 0)
-        return r;
-
-    former = arena_slots[slot].events;
-    if (former)
-        munmap(former, sizeof(*former));
-    arena_slots[slot].events = board;
-    use(slot);
-    return 0;
+    (void)map_at(where, size, protection, UNUSED, -1);
 }
 
 void arena_unmap(uint32_t slot)

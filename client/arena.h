@@ -29,11 +29,10 @@ extern struct arena_slot arena_slots[BOARD_SLOTS];
 /* Reserve the address space. 0 or -errno. */
 int arena_reserve(void);
 
-/* Map boards where they belong; what was there is replaced. The descriptors stay the caller's.
- * 0, -EPROTO for a board that is not one of ours, or -errno. With `progress` come the marks, which are
- * part of `events`. */
-int arena_map_progress(uint32_t slot, int progress_fd, int events_fd);
-int arena_map_events(uint32_t slot, int events_fd);
+/* Map the progress board of @p slot, its marks, and the whole event board where @p cells are wanted;
+ * what was there is replaced. The descriptors stay the caller's. 0, -EPROTO for boards that are none
+ * of ours, or -errno. */
+int arena_map(uint32_t slot, int progress_fd, int events_fd, bool cells);
 
 void arena_unmap(uint32_t slot);
 

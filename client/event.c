@@ -616,17 +616,11 @@ xpurt_result xpurt_event_get_ipc_handle(xpurt_event *event, xpurt_event_handle *
 /* Map what came with EventOpened. */
 static int boards_map(uint32_t slot, const struct frame_fds *fds)
 {
-    int e = 0;
-
     if (slot >= BOARD_SLOTS)
         return -EPROTO;
     if (slot != session.slot)
         arena_lease(slot);
-    if (!arena_slots[slot].mapped)
-        e = arena_map_progress(slot, fds->fds[0], fds->fds[1]);
-    if (e == 0 && !arena_slots[slot].events)
-        e = arena_map_events(slot, fds->fds[1]);
-    return e;
+    return arena_slots[slot].events ? 0 : arena_map(slot, fds->fds[0], fds->fds[1], true);
 }
 
 static xpurt_result event_opened(const Xpurt__EventOpened *opened, const struct frame_fds *fds,

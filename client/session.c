@@ -143,7 +143,7 @@ xpurt_result session_open_board(uint32_t slot)
     if (r)
         return r;
 
-    e = arena_map_progress(slot, reply.fds.fds[0], reply.fds.fds[1]);
+    e = arena_map(slot, reply.fds.fds[0], reply.fds.fds[1], false);
     if (e == 0)
         arena_lease(slot);
     reply_deinit(&reply);
@@ -211,9 +211,7 @@ static xpurt_result session_begin(const Xpurt__Welcome *welcome, const struct fr
 
     e = devices_begin(welcome);
     if (e == 0)
-        e = arena_map_progress(welcome->slot, fds->fds[0], fds->fds[1]);
-    if (e == 0)
-        e = arena_map_events(welcome->slot, fds->fds[1]);
+        e = arena_map(welcome->slot, fds->fds[0], fds->fds[1], true);
     if (e < 0)
         return system_error("the session cannot be set up", e);
 
