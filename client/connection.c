@@ -328,6 +328,14 @@ static bool receive_some(void)
     return true;
 }
 
+/* Until the reply is there, or there is no more. */
+static void receive_for(const struct waiter *waiter)
+{
+    receive_ring();
+    while (!waiter->done && connection_state() == CONNECTION_READY && receive_some())
+        ;
+}
+
 void connection_receive(void)
 {
     receive_ring();
@@ -629,7 +637,7 @@ static void await_reply(struct waiter *waiter, time_t timeout_s)
     time_t deadline = now_s() + timeout_s;
 
     for (;;) {
-        connection_receive();
+        receive_for(waiter);
         if (waiter->done || connection_state() != CONNECTION_READY)
             return;
         if (now_s() >= deadline) {
@@ -659,7 +667,7 @@ static void await_reply_alone(struct waiter *waiter)
 {
     struct pollfd pollfd = { .fd = connection.socket, .events = POLLIN };
 
-    while (connection_receive(), !waiter->done && connection_state() == CONNECTION_READY)
+    while (receive_for(waiter), !waiter->done && connection_state() == CONNECTION_READY)
         (void)poll(&pollfd, 1, REPLY_SLICE_MS);
 }
 
