@@ -56,16 +56,18 @@ _Static_assert(sizeof(struct xpurt_stream) <= 64, "fits its place in the pool");
 static struct pool streams = { .object_size = 64, .capacity = STREAMS_MAX };
 static uint64_t serial;                 /* streams ever made */
 
-static TABLE struct {
+static struct {
     uint32_t used;                      /* timelines ever used by this session */
     uint32_t n_draining;
-    struct xpurt_stream *live[BOARD_TIMELINES];
-    struct draining draining[BOARD_TIMELINES]; /* oldest first */
 } timelines;
+
+static TABLE struct xpurt_stream *live_streams[BOARD_TIMELINES];
+static TABLE struct draining drainings[BOARD_TIMELINES]; /* oldest first */
 
 void streams_end(enum session_end why)
 {
-    memset(&timelines, 0, sizeof(timelines));
+    memset(live_streams, 0, timelines.used * sizeof(live_streams[0]));
+    timelines.used = timelines.n_draining = 0;
     if (why == SESSION_RESET)
         pool_outdate(&streams);
 }
@@ -282,14 +284,14 @@ static xpurt_result stream_settle(xpurt_stream *stream, uint64_t *ret_point)
 
 xpurt_result stream_point_of(uint32_t index, uint64_t id, uint64_t *ret_point)
 {
-    xpurt_stream *stream = timelines.live[index];
+    xpurt_stream *stream = live_streams[index];
 
     *ret_point = 0;
     if (stream && stream->id == id)
         return stream_cover(stream, ret_point);
     for (uint32_t i = 0; i < timelines.n_draining; i++)
-        if (point_stream(timelines.draining[i].point) == index)
-            *ret_point = timelines.draining[i].point;
+        if (point_stream(drainings[i].point) == index)
+            *ret_point = drainings[i].point;
     return XPURT_SUCCESS;               /* a timeline gets a new stream when the last is done */
 }
 
@@ -318,7 +320,7 @@ static bool drained(const struct draining *draining)
 static bool timeline_reuse(uint32_t *ret_index)
 {
     for (uint32_t i = 0; i < timelines.n_draining; i++) {
-        struct draining *draining = &timelines.draining[i];
+        struct draining *draining = &drainings[i];
 
         if (!drained(draining))
             continue;
@@ -350,7 +352,7 @@ static xpurt_result timeline_take(uint32_t *ret_index)
         r = connection_flush();
         if (r)
             return r;
-        point = timelines.draining[0].point;
+        point = drainings[0].point;
         oldest = arena_timeline(point);
         connection_unlock();
         mark_set(arena_mark(point), MARK_SLEEPS);
@@ -435,7 +437,7 @@ void timeline_close(uint64_t point, uint32_t device)
     destroy.stream = point_stream(point);
     (void)connection_command(
         &(Xpurt__Command){ COMMAND(STREAM_DESTROY), .stream_destroy = &destroy });
-    timelines.draining[timelines.n_draining++] = (struct draining){ point, device };
+    drainings[timelines.n_draining++] = (struct draining){ point, device };
 }
 
 static xpurt_result make(uint32_t device, int priority, enum stream_kind kind,
@@ -467,7 +469,7 @@ static xpurt_result make(uint32_t device, int priority, enum stream_kind kind,
     stream->capture = NULL;
     atomic_store(&stream->point, point);
     atomic_store(&stream->dirty, false);
-    timelines.live[stream->index] = stream;
+    live_streams[stream->index] = stream;
     device_use(device);
     *ret_stream = stream;
     return XPURT_SUCCESS;
@@ -531,7 +533,7 @@ static void stream_end(xpurt_stream *stream)
         return;
     magazine_flush(stream->index);
     timeline_close(point, stream->device);
-    timelines.live[stream->index] = NULL;
+    live_streams[stream->index] = NULL;
 }
 
 xpurt_result xpurt_stream_destroy(xpurt_stream *stream)
@@ -654,7 +656,7 @@ static xpurt_result device_cover(uint32_t device, uint64_t points[BOARD_TIMELINE
     xpurt_result r;
 
     for (uint32_t i = 0; i < timelines.used; i++) {
-        xpurt_stream *stream = timelines.live[i];
+        xpurt_stream *stream = live_streams[i];
 
         if (!stream || stream->device != device)
             continue;
@@ -664,8 +666,8 @@ static xpurt_result device_cover(uint32_t device, uint64_t points[BOARD_TIMELINE
     }
     *ret_live = n;
     for (uint32_t i = 0; i < timelines.n_draining; i++)
-        if (timelines.draining[i].device == device)
-            points[n++] = timelines.draining[i].point;
+        if (drainings[i].device == device)
+            points[n++] = drainings[i].point;
     *ret_count = n;
     return connection_flush();
 }
