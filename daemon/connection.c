@@ -40,7 +40,8 @@ struct connection_output {
     size_t size, sent;
     size_t cost;                        /* against the limit */
     unsigned n_fds;
-    int fds[FRAME_FDS_MAX];             /* our duplicates, until the first byte is sent */
+    bool kept;                          /* the descriptors are our duplicates */
+    int fds[FRAME_FDS_MAX];             /* until the first byte is sent */
     uint8_t bytes[];
 };
 
@@ -104,11 +105,33 @@ static void tell(struct connection *connection)
 
 /* ---- out --------------------------------------------------------------------------------------------- */
 
+static void output_fds_drop(struct connection_output *output)
+{
+    for (; output->n_fds; output->n_fds--)
+        if (output->kept)
+            close(output->fds[output->n_fds - 1]);
+}
+
 static void output_free(struct connection_output *output)
 {
-    for (unsigned i = 0; i < output->n_fds; i++)
-        close(output->fds[i]);
+    output_fds_drop(output);
     free(output);
+}
+
+/* It has to wait for room, and the caller may close its descriptors before the kernel takes ours. */
+static int output_keep(struct connection_output *output)
+{
+    const unsigned n_fds = output->n_fds;
+
+    output->kept = true;
+    for (output->n_fds = 0; output->n_fds < n_fds; output->n_fds++) {
+        int fd = fcntl(output->fds[output->n_fds], F_DUPFD_CLOEXEC, 0);
+
+        if (fd < 0)
+            return -errno;
+        output->fds[output->n_fds] = fd;
+    }
+    return 0;
 }
 
 /* 0: all is sent; 1: the socket is full; -errno. */
@@ -123,8 +146,7 @@ static int output_send(struct connection *connection, struct connection_output *
         if (n < 0)
             return (int)n;
         output->sent += (size_t)n;
-        for (; output->n_fds; output->n_fds--)
-            close(output->fds[output->n_fds - 1]);
+        output_fds_drop(output);
     }
     return 0;
 }
@@ -162,19 +184,13 @@ static struct connection_output *output_new(const uint8_t *payload, size_t size,
     *output = (struct connection_output){
         .size = FRAME_HEADER_SIZE + size,
         .cost = sizeof(*output) + FRAME_HEADER_SIZE + size + n_fds * DESCRIPTOR_COST,
+        .n_fds = n_fds,
     };
     frame_header_write(output->bytes, &header);
     if (size)
         memcpy(output->bytes + FRAME_HEADER_SIZE, payload, size);
-
-    /* The originals may be closed before the kernel takes ours. */
-    for (; output->n_fds < n_fds; output->n_fds++) {
-        output->fds[output->n_fds] = fcntl(fds[output->n_fds], F_DUPFD_CLOEXEC, 0);
-        if (output->fds[output->n_fds] < 0) {
-            output_free(output);
-            return NULL;
-        }
-    }
+    if (n_fds)
+        memcpy(output->fds, fds, n_fds * sizeof(*fds));
     return output;
 }
 
@@ -185,7 +201,7 @@ static void send_by_socket(struct connection *connection, const uint8_t *payload
 
     output = output_new(payload, size, fds, n_fds);
     if (!output) {
-        connection_break(connection, "no memory or descriptor for an answer");
+        connection_break(connection, "no memory for an answer");
         return;
     }
     *connection->out_tail = output;
@@ -193,6 +209,8 @@ static void send_by_socket(struct connection *connection, const uint8_t *payload
     connection->out_size += output->cost;
 
     flush(connection);
+    if (connection->out && output_keep(output) < 0) /* it is the last one there */
+        connection_break(connection, "no descriptor for an answer");
     if (connection->out_size > connection->out_limit)
         connection_break(connection, "the client does not read what it is sent");
     if (connection->out)

@@ -68,7 +68,7 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
                           int ret_fds[2]);
 
 /* Send a frame: by the ring, where there is one with room and the frame has no descriptors, else by
- * the socket. Descriptors are duplicated. More than the limit unread: the peer is given up. */
+ * the socket. Descriptors stay the caller's. More than the limit unread: the peer is given up. */
 void connection_send(struct connection *connection, const uint8_t *payload, size_t size,
                      const int *fds, unsigned n_fds);
 
