@@ -57,7 +57,7 @@ static void slot_give_back(struct board_table *table, uint32_t slot)
 /* All streams are drained: did any of them end before its last record? */
 static bool values_lost(const struct board *board)
 {
-    for (uint32_t i = 0; board->progress && i < BOARD_TIMELINES; i++) {
+    for (uint32_t i = 0; i < board->n_timelines; i++) {
         const struct board_timeline *timeline = &board->progress->timelines[i];
 
         if (atomic_load_explicit(&timeline->last, memory_order_relaxed) >
@@ -92,19 +92,30 @@ static void board_destroy(struct resource *resource)
     free(board);
 }
 
-int board_file(const char *name, size_t size)
+int board_file(const char *name, size_t size, size_t part, unsigned seals, int *ret_fd,
+               void **ret_map)
 {
-    int fd, r;
+    void *map = MAP_FAILED;
+    int fd, r = 0;
 
     fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+    if (ftruncate(fd, (off_t)size) == 0)
+        map = mmap(NULL, part, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    /* The last one, or somebody could seal it against those who map it later. */
+    if (map == MAP_FAILED ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | seals) < 0)
         r = -errno;
+    if (r < 0) {
+        if (map != MAP_FAILED)
+            munmap(map, part);
         close(fd);
         return r;
     }
-    return fd;
+    *ret_fd = fd;
+    *ret_map = map;
+    return 0;
 }
 
 void board_header_fill(struct board_header *header, const struct board *board, pid_t pid)
@@ -118,43 +129,22 @@ void board_header_fill(struct board_header *header, const struct board *board, p
     atomic_store(&header->state, BOARD_LIVE);
 }
 
-static int progress_make(struct board *board, pid_t pid)
+/* Our mapping of the progress board stays writable; from then on nobody gets another one that is. */
+static int files_make(struct board *board)
 {
     void *map;
+    int r;
 
-    board->progress_fd = board_file("xpurt-progress", sizeof(struct board_progress));
-    if (board->progress_fd < 0)
-        return board->progress_fd;
-    map = mmap(NULL, sizeof(struct board_progress), PROT_READ | PROT_WRITE, MAP_SHARED,
-               board->progress_fd, 0);
-    if (map == MAP_FAILED)
-        return -errno;
+    r = board_file("xpurt-progress", sizeof(*board->progress), sizeof(*board->progress),
+                   F_SEAL_FUTURE_WRITE, &board->progress_fd, &map);
+    if (r < 0)
+        return r;
     board->progress = map;
-    board_header_fill(&board->progress->header, board, pid);
-    board_say_where(board);
-
-    /* Our mapping stays writable; from here on nobody gets another one that is. */
-    if (fcntl(board->progress_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)
-        return -errno;
-    return 0;
-}
-
-static int events_make(struct board *board, pid_t pid)
-{
-    void *map;
-
-    board->events_fd = board_file("xpurt-events", sizeof(struct board_events));
-    if (board->events_fd < 0)
-        return board->events_fd;
-    if (fcntl(board->events_fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
-        return -errno;
-    map =
-        mmap(NULL, sizeof(*board->marks), PROT_READ | PROT_WRITE, MAP_SHARED, board->events_fd, 0);
-    if (map == MAP_FAILED)
-        return -errno;
-    board->marks = map;
-    board_header_fill(&board->marks->header, board, pid);
-    return 0;
+    r = board_file("xpurt-events", sizeof(struct board_events), sizeof(*board->marks), 0,
+                   &board->events_fd, &map);
+    if (r == 0)
+        board->marks = map;
+    return r;
 }
 
 int board_new(struct board_table *table, struct session *session, struct user *user, pid_t pid,
@@ -180,13 +170,14 @@ int board_new(struct board_table *table, struct session *session, struct user *u
     board->last = table->base[board->slot];
     table->boards[board->slot] = board;
 
-    r = progress_make(board, pid);
-    if (r == 0)
-        r = events_make(board, pid);
+    r = files_make(board);
     if (r < 0) {
         resource_unref(&board->resource);
         return r;
     }
+    board_header_fill(&board->progress->header, board, pid);
+    board_header_fill(&board->marks->header, board, pid);
+    board_say_where(board);
     *ret_board = board;
     return 0;
 }
@@ -195,7 +186,7 @@ void board_orphan(struct board *board)
 {
     board->session = NULL;
     atomic_store_explicit(&board->progress->header.state, BOARD_DEAD, memory_order_release);
-    for (uint32_t i = 0; i < BOARD_TIMELINES; i++) {
+    for (uint32_t i = 0; i < board->n_timelines; i++) {
         struct board_timeline *timeline = &board->progress->timelines[i];
 
         if (atomic_load_explicit(&timeline->state, memory_order_relaxed) == TIMELINE_LIVE)

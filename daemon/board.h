@@ -28,6 +28,7 @@ struct board {
     struct session *session;            /* NULL once the session is gone */
     uint32_t slot;
     uint64_t last;                      /* the highest value accepted on any timeline */
+    uint32_t n_timelines;               /* those from here on had no stream: no page is touched */
     bool charged;                       /* CHARGE_SESSIONS: who pins a slot pays for it */
     struct board_progress *progress;
     struct board_marks *marks;          /* on the event board: what is read there is a hint */
@@ -41,8 +42,10 @@ void board_table_init(struct board_table *table, const uint8_t instance[16]);
 int board_new(struct board_table *table, struct session *session, struct user *user, pid_t pid,
               struct board **ret_board);
 
-/* A sealed memory file of @p size bytes, for a board: the descriptor, or -errno. */
-int board_file(const char *name, size_t size);
+/* A memory file of @p size bytes, for a board, its first @p part bytes mapped. Then it is sealed: nobody
+ * can change its size any more, nor what @p seals are against. 0 or -errno. */
+int board_file(const char *name, size_t size, size_t part, unsigned seals, int *ret_fd,
+               void **ret_map);
 
 /* The header of another board of the session that has @p board. */
 void board_header_fill(struct board_header *header, const struct board *board, pid_t pid);

@@ -264,18 +264,13 @@ static void native_destroy(struct resource *resource)
 static int board_make(struct native *native, pid_t pid)
 {
     void *map;
+    int r;
 
-    native->fd = board_file("xpurt-native", sizeof(struct board_native));
-    if (native->fd < 0)
-        return native->fd;
-    map =
-        mmap(NULL, sizeof(struct board_native), PROT_READ | PROT_WRITE, MAP_SHARED, native->fd, 0);
-    if (map == MAP_FAILED)
-        return -errno;
+    r = board_file("xpurt-native", sizeof(*native->board), sizeof(*native->board), 0, &native->fd,
+                   &map);
+    if (r < 0)
+        return r;
     native->board = map;
-    /* Or somebody could seal it against those who map it later. */
-    if (fcntl(native->fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
-        return -errno;
     board_header_fill(&native->board->header, native->session->board, pid);
     return 0;
 }

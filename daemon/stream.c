@@ -1075,6 +1075,8 @@ struct stream *stream_new(struct session *session, uint32_t index, uint32_t devi
     atomic_store_explicit(&timeline->device, device, memory_order_relaxed);
     atomic_store_explicit(&timeline->external, external, memory_order_relaxed);
     atomic_store_explicit(&timeline->state, TIMELINE_LIVE, memory_order_release);
+    if (session->board->n_timelines <= index)
+        session->board->n_timelines = index + 1;
     session->places[index].stream = stream;
     if (session->places[index].watches)
         stream_watched(stream);         /* they were here before the stream */
