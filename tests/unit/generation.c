@@ -65,11 +65,11 @@ static void *wait_for_each(void *arg)
         for (;;) {
             uint32_t generation;
 
-            atomic_fetch_or(&shared.flags, CELL_WAITED);
+            mark_set(&shared.flags, CELL_WAITED);
             generation = atomic_load(&shared.generation);
             if (generation_there(&shared, i))
                 break;
-            if (atomic_load(&shared.flags) & CELL_WAITED)
+            if (mark_there(&shared.flags, CELL_WAITED))
                 board_sleep(&shared.generation, generation, UINT64_C(3600000000000));
         }
         atomic_store(mine, i);
