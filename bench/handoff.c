@@ -84,6 +84,14 @@ static int open_asleep(void)
     return open_handoff(consume_next, 0);
 }
 
+/* As workers that have a CPU each; the peers likewise. */
+static int open_asleep_apart(void)
+{
+    environment.pin = true;
+    row_pin(0);
+    return open_asleep();
+}
+
 static int open_asleep_noticed(void)
 {
     return open_handoff(consume_noticed, 0);
@@ -157,6 +165,17 @@ const struct row handoff_rows[] = {
         .unit = "ns",
         .promise = PROMISE_HANDOFF_ASLEEP,
         .open = open_asleep,
+        .close = close_handoff,
+        .sides = { { "xpurt", measure_asleep },
+                   { "Unix socket, round trip", peer_socket_asleep, GOAL(1.3) },
+                   { "futex, round trip", peer_futex_asleep } },
+    },
+    {
+        .name = "handoff-asleep-apart",
+        .what = "the same where each process has a CPU of its own",
+        .unit = "ns",
+        .promise = PROMISE_HANDOFF_ASLEEP,
+        .open = open_asleep_apart,
         .close = close_handoff,
         .sides = { { "xpurt", measure_asleep },
                    { "Unix socket, round trip", peer_socket_asleep, GOAL(1.3) },
