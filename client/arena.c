@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define ARENA_SIZE (BOARD_SLOTS * sizeof(struct board_progress))
-#define MARKS_SIZE (BOARD_SLOTS * sizeof(struct board_marks))
 #define UNUSED (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 /* Away from where the kernel places mappings by itself: the arena is large, and device addresses,
@@ -25,7 +24,7 @@
 #define WORD_BITS 64u
 
 const struct board_progress *arena_boards;
-struct board_marks *arena_marks;
+TABLE _Alignas(BOARD_PAGE) struct board_marks arena_marks[BOARD_SLOTS];
 TABLE struct arena_slot arena_slots[BOARD_SLOTS];
 static uint64_t in_use[BOARD_SLOTS / WORD_BITS]; /* a process uses few of 96 KiB */
 
@@ -54,22 +53,16 @@ void arena_lease(uint32_t slot)
 
 int arena_reserve(void)
 {
-    void *boards, *marks;
+    void *base;
 
     if (arena_boards)
         return 0;
 
-    marks = mmap(NULL, MARKS_SIZE, PROT_READ | PROT_WRITE, UNUSED, -1, 0);
-    if (marks == MAP_FAILED)
+    base = mmap(sizeof(void *) == 8 ? ARENA_HINT : NULL, ARENA_SIZE, PROT_READ, UNUSED, -1, 0);
+    if (base == MAP_FAILED)
         return -errno;
-    boards = mmap(sizeof(void *) == 8 ? ARENA_HINT : NULL, ARENA_SIZE, PROT_READ, UNUSED, -1, 0);
-    if (boards == MAP_FAILED) {
-        munmap(marks, MARKS_SIZE);
-        return -ENOMEM;
-    }
-    (void)madvise(boards, ARENA_SIZE, MADV_DONTDUMP);
-    arena_marks = marks;
-    arena_boards = boards;
+    (void)madvise(base, ARENA_SIZE, MADV_DONTDUMP);
+    arena_boards = base;
     return 0;
 }
 

@@ -20,7 +20,7 @@ struct arena_slot {
 
 /* NULL before the first connection. */
 extern const struct board_progress *arena_boards;
-extern struct board_marks *arena_marks;
+extern struct board_marks arena_marks[BOARD_SLOTS];
 extern struct arena_slot arena_slots[BOARD_SLOTS];
 
 /* Lies outside xpurt_result: the point's board is not mapped. */
