@@ -357,6 +357,7 @@ static xpurt_result timeline_take(uint32_t *ret_index)
         connection_unlock();
         mark_set(arena_mark(point), MARK_SLEEPS);
         wake = atomic_load(&oldest->wake);
+        /* Also where it is reached: the daemon may not have seen the stream's end. */
         if (mark_there(arena_mark(point), MARK_SLEEPS))
             board_sleep(&oldest->wake, wake, DRAIN_SLICE_NS);
         connection_lock();

@@ -6,7 +6,9 @@
 #include <xpurt/xpurt.h>
 
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 static struct test_daemon xpurtd;
@@ -138,6 +140,40 @@ Test(streams, timelines_are_reused)
         test_ok(xpurt_stream_destroy(streams[i]));
     test_ok(xpurt_stream_create(&one_more));
     occupy(one_more);
+    test_ok(xpurt_stream_synchronize(one_more));
+}
+
+#define STOPPED_MS 200
+
+static void *daemon_continue(void *data)
+{
+    (void)data;
+    (void)poll(NULL, 0, STOPPED_MS);
+    kill(xpurtd.pid, SIGCONT);
+    return NULL;
+}
+
+/* Its work is done already, but the daemon has not seen its end. */
+Test(streams, the_last_timeline_is_awaited)
+{
+    enum { MOST = 512 };
+    static xpurt_stream *streams[MOST];
+    xpurt_stream *one_more;
+    xpurt_event *event;
+    pthread_t thread;
+    xpurt_result r;
+
+    for (int i = 0; i < MOST; i++)
+        streams[i] = stream_new();
+    test_ok(xpurt_event_create(0, &event));
+    test_ok(xpurt_event_record(event, streams[0]));
+    test_ok(xpurt_event_synchronize(event));
+    kill(xpurtd.pid, SIGSTOP);
+    cr_assert_eq(pthread_create(&thread, NULL, daemon_continue, NULL), 0);
+    test_ok(xpurt_stream_destroy(streams[0]));
+    r = xpurt_stream_create(&one_more);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    test_expect(XPURT_SUCCESS, r);
     test_ok(xpurt_stream_synchronize(one_more));
 }
 
