@@ -14,6 +14,7 @@
 #include "daemon/rota.h"
 
 #include <sched.h>
+#include <string.h>
 #include <utlist.h>
 
 #define BRIEF_NS UINT64_C(2000)
@@ -112,19 +113,31 @@ static void member_turn(struct rota *rota, struct rota_member *member, uint64_t 
     turn_end(rota, member, member->turn(member), now);
 }
 
+/* Be allowed @p before again. The kernel remembers what was asked for: where that is all there is, ask
+ * for every CPU, or those would be denied that a cpuset gets later. */
+static void allow_again(const cpu_set_t *before)
+{
+    cpu_set_t every, now;
+
+    memset(&every, 0xff, sizeof(every));
+    if (sched_setaffinity(0, sizeof(every), &every) < 0 ||
+        sched_getaffinity(0, sizeof(now), &now) < 0 || !CPU_EQUAL(&now, before))
+        (void)sched_setaffinity(0, sizeof(*before), before);
+}
+
 /* Go on on another CPU. False: there is none for us. */
 static bool move(void)
 {
-    cpu_set_t all, others;
+    cpu_set_t before, others;
     bool moved;
 
-    if (sched_getaffinity(0, sizeof(all), &all) < 0)
+    if (sched_getaffinity(0, sizeof(before), &before) < 0)
         return false;
-    others = all;
+    others = before;
     CPU_CLR((size_t)sched_getcpu(), &others);
     moved = CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0;
     if (moved)
-        (void)sched_setaffinity(0, sizeof(all), &all);
+        allow_again(&before);
     return moved;
 }
 

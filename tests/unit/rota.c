@@ -101,6 +101,17 @@ Test(rota, moves_out_of_the_way_and_stays_free)
     make_way_on(&all);
 }
 
+Test(rota, moves_only_where_it_may)
+{
+    cpu_set_t some;
+
+    cr_assert_eq(sched_getaffinity(0, sizeof(some), &some), 0);
+    CPU_CLR((size_t)sched_getcpu(), &some);
+    if (CPU_COUNT(&some) < 2)
+        cr_skip_test("there are too few CPUs to move among some of them");
+    make_way_on(&some);
+}
+
 Test(rota, stays_where_it_must)
 {
     cpu_set_t one;
