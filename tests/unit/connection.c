@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define OUT_LIMIT (1u << 20)
@@ -380,6 +383,77 @@ Test(connection, unread_descriptors_are_dear)
     close(after);
     turn();
     cr_assert_eq(lost, 1);
+}
+
+static void fill_socket(void)
+{
+    while (!connection.out)
+        connection_send(&connection, buffer, 10000, NULL, 0);
+}
+
+static int file_new(ino_t *ret_inode)
+{
+    struct stat stat;
+    int fd = memfd_create("answer", MFD_CLOEXEC);
+
+    cr_assert_eq(fstat(fd, &stat), 0);
+    *ret_inode = stat.st_ino;
+    return fd;
+}
+
+/* The caller closes its own at once, and the number is another file's by the time they are sent. */
+Test(connection, descriptors_wait_for_room)
+{
+    struct frame_fds got = { 0 };
+    struct stat stat;
+    ino_t inode;
+    int fd, other;
+
+    fill_socket();
+    fd = file_new(&inode);
+    connection_send(&connection, buffer, 4, (int[]){ fd, fd }, 2);
+    close(fd);
+    other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert_eq(other, fd);
+    while (!got.count) {
+        cr_assert_neq(frame_receive(peer, buffer, sizeof(buffer), &got), 0);
+        turn();
+    }
+    cr_assert_eq(connection.out_size, 0);
+    cr_assert_eq(got.count, 2);
+    for (unsigned i = 0; i < got.count; i++) {
+        cr_assert_eq(fstat(got.fds[i], &stat), 0);
+        cr_assert_eq(stat.st_ino, inode);
+    }
+    frame_fds_close(&got);
+    cr_assert_eq(fcntl(other, F_GETFD), FD_CLOEXEC, "one that is not ours was closed");
+    close(other);
+    cr_assert_eq(lost, 0);
+}
+
+/* There is one left for two that have to wait. */
+Test(connection, no_descriptors_to_wait_with)
+{
+    struct rlimit before, few;
+    ino_t inode;
+    int fd, next;
+
+    fill_socket();
+    fd = file_new(&inode);
+    next = dup(fd);
+    close(next);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)next + 1;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    connection_send(&connection, buffer, 4, (int[]){ fd, fd }, 2);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    turn();
+    cr_assert_eq(lost, 1);
+    cr_assert_not_null(reason);
+    cr_assert_eq(fcntl(fd, F_GETFD), FD_CLOEXEC, "the caller's was closed");
+    close(fd);
+    cr_assert_eq(fcntl(next, F_GETFD), -1, "one of ours is still open");
 }
 
 Test(connection, broken_from_a_handler)
