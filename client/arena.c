@@ -66,15 +66,15 @@ int arena_reserve(void)
     return 0;
 }
 
-/* Whether @p fd is as large as a board and says that it is the board of @p slot. */
-static bool board_good(uint32_t slot, int fd, size_t size)
+/* Whether @p fd is as large as a board and says that it is the board of @p slot: what it says. */
+static bool board_good(uint32_t slot, int fd, size_t size, struct board_header *ret_header)
 {
-    struct board_header header;
     struct stat stat;
 
     return fstat(fd, &stat) == 0 && stat.st_size == (off_t)size &&
-           pread(fd, &header, sizeof(header), 0) == sizeof(header) && header.magic == BOARD_MAGIC &&
-           header.layout == BOARD_LAYOUT && header.slot == slot;
+           pread(fd, ret_header, sizeof(*ret_header), 0) == sizeof(*ret_header) &&
+           ret_header->magic == BOARD_MAGIC && ret_header->layout == BOARD_LAYOUT &&
+           ret_header->slot == slot;
 }
 
 static int map_at(const volatile void *where, size_t size, int protection, int flags, int fd)
@@ -102,32 +102,42 @@ static int progress_map(uint32_t slot, int progress_fd, int events_fd)
 static int events_map(uint32_t slot, int fd)
 {
     const size_t size = sizeof(struct board_events);
-    struct board_events *former = arena_slots[slot].events;
     void *map;
 
     map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED)
         return -errno;
     (void)madvise(map, size, MADV_DONTDUMP);
-    if (former)
-        munmap(former, size);
     arena_slots[slot].events = map;
     return 0;
 }
 
+/* They are another session's, inherited by a child: events that point there go on doing so. */
+static void events_leave(struct arena_slot *entry)
+{
+    if (entry->events && !entry->opened)
+        munmap(entry->events, sizeof(*entry->events));
+    entry->events = NULL;
+}
+
 int arena_map(uint32_t slot, int progress_fd, int events_fd, bool cells)
 {
+    struct arena_slot *entry = &arena_slots[slot];
+    struct board_header progress, events;
     int r;
 
-    if (slot >= BOARD_SLOTS || !board_good(slot, progress_fd, sizeof(struct board_progress)) ||
-        !board_good(slot, events_fd, sizeof(struct board_events)))
+    if (slot >= BOARD_SLOTS ||
+        !board_good(slot, progress_fd, sizeof(struct board_progress), &progress) ||
+        !board_good(slot, events_fd, sizeof(struct board_events), &events))
         return -EPROTO;
+    if (arena_boards[slot].header.base != progress.base)
+        events_leave(entry);
     use(slot);                          /* also where only a part of it can be mapped */
     r = progress_map(slot, progress_fd, events_fd);
     if (r < 0)
         return r;
-    arena_slots[slot].mapped = true;
-    return cells ? events_map(slot, events_fd) : 0;
+    entry->mapped = true;
+    return cells && !entry->events ? events_map(slot, events_fd) : 0;
 }
 
 /* Nothing is mapped there any more. */

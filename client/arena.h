@@ -30,8 +30,8 @@ extern struct arena_slot arena_slots[BOARD_SLOTS];
 int arena_reserve(void);
 
 /* Map the progress board of @p slot, its marks, and the whole event board where @p cells are wanted;
- * what was there is replaced. The descriptors stay the caller's. 0, -EPROTO for boards that are none
- * of ours, or -errno. */
+ * what was there is replaced, save that a child's inherited events keep the cells that they have. The
+ * descriptors stay the caller's. 0, -EPROTO for boards that are none of ours, or -errno. */
 int arena_map(uint32_t slot, int progress_fd, int events_fd, bool cells);
 
 void arena_unmap(uint32_t slot);

@@ -616,11 +616,14 @@ xpurt_result xpurt_event_get_ipc_handle(xpurt_event *event, xpurt_event_handle *
 /* Map what came with EventOpened. */
 static int boards_map(uint32_t slot, const struct frame_fds *fds)
 {
+    bool same;                          /* as what is there, if anything is */
+
     if (slot >= BOARD_SLOTS)
         return -EPROTO;
+    same = slot == session.slot || arena_slots[slot].leased;
     if (slot != session.slot)
         arena_lease(slot);
-    return arena_slots[slot].events ? 0 : arena_map(slot, fds->fds[0], fds->fds[1], true);
+    return same && arena_slots[slot].events ? 0 : arena_map(slot, fds->fds[0], fds->fds[1], true);
 }
 
 static xpurt_result event_opened(const Xpurt__EventOpened *opened, const struct frame_fds *fds,

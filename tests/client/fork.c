@@ -161,6 +161,101 @@ Test(forks, parity_L2_parent_session_ends)
     test_peer_join(&parent);
 }
 
+static uint32_t slot_of_session(void)
+{
+    xpurt_daemon_info info;
+
+    test_ok(xpurt_daemon_get_info(&info));
+    return info.session;
+}
+
+/* Sessions come and go until the last one before @p slot has gone. */
+static void slots_pass(uint32_t slot)
+{
+    enum { SLOTS = 4096 };
+
+    do
+        test_ok(xpurt_reset());
+    while ((slot_of_session() + 1) % SLOTS != slot);
+    test_ok(xpurt_reset());
+}
+
+/* Its session gets the slot that its parent's had. */
+static void child_in_the_slot(int channel, void *data)
+{
+    struct inherited *inherited = data;
+    xpurt_stream *stream;
+    uint32_t slot;
+
+    test_receive(channel, &slot, sizeof(slot));
+    test_ok(xpurt_stream_create(&stream));
+    test_require(slot_of_session() == slot, "%u instead of %u", slot_of_session(), slot);
+    test_ok(xpurt_event_query(inherited->recorded));
+    test_ok(xpurt_event_query(inherited->opened));
+    test_ok(xpurt_event_record(inherited->timing, stream));
+    test_ok(xpurt_event_synchronize(inherited->timing));
+    test_ok(xpurt_event_destroy(inherited->recorded));
+    test_ok(xpurt_event_destroy(inherited->timing));
+    test_ok(xpurt_event_destroy(inherited->opened));
+    test_ok(xpurt_stream_synchronize(stream));
+}
+
+Test(forks, in_the_slot_of_the_parent)
+{
+    struct inherited inherited;
+    struct test_peer child;
+    uint32_t slot;
+
+    test_gate_open(&xpurtd);
+    make(&inherited);
+    test_ok(xpurt_event_synchronize(inherited.recorded));
+    slot = slot_of_session();
+    test_peer_start(&child, child_in_the_slot, &inherited);
+    slots_pass(slot);
+    test_send(child.channel, &slot, sizeof(slot));
+    test_peer_join(&child);
+}
+
+/* Another session has the slot that its parent's had, and shares an event. */
+static void child_that_imports(int channel, void *data)
+{
+    struct inherited *inherited = data;
+    xpurt_event_handle handle;
+    xpurt_event *event;
+
+    test_receive(channel, &handle, sizeof(handle));
+    test_ok(xpurt_event_open_ipc_handle(&handle, &event));
+    test_expect(XPURT_NOT_READY, xpurt_event_query(event));
+    test_ok(xpurt_event_query(inherited->recorded));
+    test_pass(channel);                 /* the gate is opened */
+    test_ok(xpurt_event_synchronize(event));
+    test_ok(xpurt_event_destroy(event));
+    test_ok(xpurt_event_query(inherited->recorded));
+}
+
+Test(forks, with_another_in_the_slot_of_the_parent)
+{
+    struct inherited before, after;
+    xpurt_event_handle handle;
+    struct test_peer child;
+    uint32_t slot;
+
+    test_gate_open(&xpurtd);
+    make(&before);
+    test_ok(xpurt_event_synchronize(before.recorded));
+    slot = slot_of_session();
+    test_peer_start(&child, child_that_imports, &before);
+    slots_pass(slot);
+    test_gate_close(&xpurtd);
+    make(&after);
+    test_require(slot_of_session() == slot, "%u instead of %u", slot_of_session(), slot);
+    test_ok(xpurt_event_get_ipc_handle(after.recorded, &handle));
+    test_send(child.channel, &handle, sizeof(handle));
+    test_await(child.channel);
+    test_gate_open(&xpurtd);
+    test_peer_join(&child);
+}
+
 static void grandchild(int channel, void *data)
 {
     struct inherited *inherited = data;
