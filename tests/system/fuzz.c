@@ -697,8 +697,8 @@ static void scribble(struct attacker *attacker)
         attacker->deaf = true;
         break;
     }
-    if (below(attacker, 2))
-        (void)eventfd_write(attacker->raw.bell, 1);
+    if (below(attacker, 2))             /* one that counts to the top cannot be rung any more */
+        (void)eventfd_write(attacker->raw.bell, chance(attacker, 20) ? wild(attacker) : 1);
 }
 
 static int bytes_send(struct attacker *attacker, const void *bytes, size_t size)
@@ -825,6 +825,18 @@ static void scribble_native(struct attacker *attacker)
     }
 }
 
+/* Who sleeps, they say; the daemon reads that, and clears it. Rarely it has to find the page again. */
+static void scribble_marks(struct attacker *attacker)
+{
+    struct raw *raw = &attacker->raw;
+
+    for (uint32_t i = 0; i < 4; i++)
+        atomic_store(&raw->events->marks.timelines[wild_stream(attacker) % BOARD_TIMELINES],
+                     (uint32_t)wild(attacker));
+    if (chance(attacker, 200))
+        (void)fallocate(raw->events_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BOARD_PAGE);
+}
+
 static void attacker_open(struct attacker *attacker, unsigned index)
 {
     raw_open(&attacker->raw, attacker->scene->daemon.socket);
@@ -855,6 +867,7 @@ static void *attack(void *data)
 
             scribble_magazine(attacker);
             scribble_native(attacker);
+            scribble_marks(attacker);
             if (r == -EAGAIN && !attacker->deaf)
                 scene_sleep_ms(1);      /* a frame was cut: what follows is rubbish, and welcome */
             else if (r < 0)
