@@ -23,12 +23,8 @@ struct graph;
 struct launch;
 struct runtime;
 struct session;
-struct user;
 
 #define STREAM_MARKERS 256              /* unfinished at a time; more waits in the daemon */
-
-/* Where a point stands. LOST: it will not be reached. REFUSED: another user's, or nobody's. */
-enum point_state { POINT_REACHED, POINT_RUNNING, POINT_UNSUBMITTED, POINT_LOST, POINT_REFUSED };
 
 enum work_kind {
     WORK_RECORD,
@@ -176,12 +172,10 @@ struct stream {
     uint64_t told_from;                 /* lost_from likewise: they have failed */
 };
 
-/* Where @p point stands, for a stream of @p user. RUNNING: *ret_slot is signalled then. */
-enum point_state point_look(struct runtime *runtime, struct user *user, uint64_t point,
-                            struct gpu_slot **ret_slot);
-
-/* Why a point that is LOST will not be reached, as those who wait for it are told. */
-xpurt_result point_error(struct runtime *runtime, uint64_t point);
+static inline struct marker *marker_at(struct stream *stream, uint64_t position)
+{
+    return &stream->markers[position % STREAM_MARKERS];
+}
 
 #define MARKER_NONE UINT64_MAX
 

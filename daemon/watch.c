@@ -9,6 +9,7 @@
  *     socket pair, which nobody else can make block, and which closes itself with the daemon.
  */
 #include "daemon/watch.h"
+#include "daemon/point.h"
 #include "daemon/session.h"
 
 #include <errno.h>
