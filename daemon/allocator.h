@@ -3,7 +3,7 @@
  * segments from the driver and gives them back.
  *
  * A slab is a segment from the driver, cut into blocks; there is one allocator for each user and
- * device. Host segments (memory.h) are another matter, hence the name.
+ * device. Host segments (segment.h) are another matter, hence the name.
  *
  *      FREE  -- allocator_take -->  USED  -- block_let_go -->  PENDING  -- block_free -->  FREE
  *                                    ^------ allocator_take, same order ------'

@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#define TRIMS_MAX 256u                  /* of a session: each of its threads may wait for one */
+
 /* ---- to the driver --------------------------------------------------------------------------------- */
 
 static void slab_release(const struct user *user, struct slab *slab)
@@ -225,4 +227,72 @@ struct allocator *cache_allocator(struct user *user, uint32_t device)
         user->allocators[i].unused = memory_unused;
     }
     return user->allocators ? &user->allocators[device] : NULL;
+}
+
+/* ---- for clients ----------------------------------------------------------------------------------- */
+
+struct trim {
+    struct cache_waiter waiter;         /* first */
+    struct session *session;            /* counted in n_requests */
+    uint32_t serial;
+    uint64_t freed;                     /* bytes that were scrubbed before it began */
+};
+
+static void trim_answer(struct session *session, uint32_t serial, uint64_t bytes)
+{
+    Xpurt__ToClient reply = XPURT__TO_CLIENT__INIT;
+    Xpurt__MemoryTrimmed trimmed = XPURT__MEMORY_TRIMMED__INIT;
+
+    trimmed.bytes = bytes;
+    reply.reply_case = XPURT__TO_CLIENT__REPLY_MEMORY_TRIMMED;
+    reply.memory_trimmed = &trimmed;
+    session_reply(session, serial, &reply, NULL, 0);
+}
+
+static void trim_done(struct cache_waiter *waiter)
+{
+    struct trim *trim = (struct trim *)waiter;
+    struct session *session = trim->session;
+
+    trim_answer(session, trim->serial, session->user->scrubbed_bytes - trim->freed);
+    free(trim);
+    session->n_trims--;
+    session->n_requests--;
+    session_settle(session);
+}
+
+void memory_trim(struct session *session, uint32_t serial)
+{
+    struct user *user = session->user;
+    struct trim *trim = malloc(sizeof(*trim));
+
+    if (!trim) {
+        session_error(session, serial, 0, XPURT_ERROR_OUT_OF_HOST_MEMORY,
+                      "the daemon is out of memory");
+        return;
+    }
+    *trim = (struct trim){
+        .waiter = { .user = user, .go = trim_done },
+        .session = session,
+        .serial = serial,
+        .freed = user->scrubbed_bytes,
+    };
+    cache_reclaim_user(user);
+    cache_observe(user);
+    cache_trim(user);
+    trim->waiter.eviction = session->runtime->evictions;
+    if (!cache_busy(session->runtime, &trim->waiter)) {
+        trim_answer(session, serial, 0);
+        free(trim);
+        return;
+    }
+    if (session->n_trims == TRIMS_MAX) {
+        free(trim);
+        session_error(session, serial, 0, XPURT_ERROR_QUOTA,
+                      "%u requests of this process to give back memory are under way", TRIMS_MAX);
+        return;
+    }
+    session->n_trims++;
+    session->n_requests++;
+    cache_wait(session->runtime, &trim->waiter);
 }

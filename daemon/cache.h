@@ -41,3 +41,6 @@ void cache_observe(const struct user *user);
 /* Whether anything that the waiter would wait for is on its way. */
 bool cache_busy(const struct runtime *runtime, const struct cache_waiter *waiter);
 void cache_wait(struct runtime *runtime, struct cache_waiter *waiter);
+
+/* For a client: give back all that can be, and answer when it has arrived. */
+void memory_trim(struct session *session, uint32_t serial);

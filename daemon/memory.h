@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/memory.h: device memory, and host memory that daemon and client both map. */
+/* daemon/memory.h: device memory of a session, and what is at an address. */
 #pragma once
 
 #include "daemon/hash.h"
@@ -11,10 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define MEMORY_LARGE (UINT64_C(64) << 20) /* slower than a hundred commands: off the loop */
+
 struct block;
 struct session;
 struct token;
-struct user;
 
 /* What makes a block the session's: it allocated or opened it. */
 struct memory_lease {
@@ -30,26 +31,13 @@ struct memory_lease {
     struct token *tokens;               /* handles made through this lease: hash by offset */
 };
 
-/* Pinned host memory. References: the session's, one for each unfinished use. */
-struct segment {
-    struct resource resource;
-    UT_hash_handle hh;
-    struct user *user;                  /* a reference */
-    uint32_t id;
-    uint64_t size;
-    void *bytes;
-};
-
 void memory_alloc(struct session *session, uint32_t serial, const Xpurt__MemoryAlloc *request);
 void memory_export(struct session *session, uint32_t serial, const Xpurt__MemoryExport *request);
 void memory_open(struct session *session, uint32_t serial, const Xpurt__MemoryOpen *request);
 void memory_native(struct session *session, uint32_t serial, const Xpurt__MemoryNative *request);
-void memory_trim(struct session *session, uint32_t serial);
 void memory_free(struct session *session, const Xpurt__MemoryFree *command);
 void memory_record(struct session *session, const Xpurt__MemoryRecord *command);
 void memory_limit(struct session *session, const Xpurt__MemoryLimit *command);
-void host_alloc(struct session *session, uint32_t serial, const Xpurt__HostAlloc *request);
-void host_free(struct session *session, const Xpurt__HostFree *command);
 
 /* Where @p location is, when all @p size bytes lie in one piece of the session's own memory.
  * @p ret_resource is what lives there, borrowed. */

@@ -12,6 +12,7 @@
 #include "daemon/module.h"
 #include "daemon/native.h"
 #include "daemon/runtime.h"
+#include "daemon/segment.h"
 #include "daemon/stream.h"
 #include "proto/xpurt.pb-c.h"
 
