@@ -7,7 +7,8 @@
  *     are written in place;
  *   - a thread that cannot send takes in what the daemon sends, so that two full sockets never
  *     wait for each other;
- *   - each reply reaches the thread that asked, whichever thread reads it from the socket;
+ *   - each reply reaches the thread that asked, whichever thread reads it from the socket; while one
+ *     sleeps on that, no other takes away what would wake it, unless it has to;
  *   - once lost, the connection stays lost, and says why, until it is closed.
  */
 #include "client/connection.h"
@@ -343,6 +344,15 @@ void connection_receive(void)
         ;
 }
 
+/* A thread that sleeps on the socket for all others would miss what we took from there. */
+static void receive_aside(void)
+{
+    if (connection.reading)
+        receive_ring();
+    else
+        connection_receive();
+}
+
 bool connection_alive(void)
 {
     struct pollfd pollfd = { .events = POLLIN | POLLRDHUP };
@@ -361,8 +371,7 @@ bool connection_alive(void)
         return false;
     }
     if (pthread_mutex_trylock(&connection.lock) == 0) {
-        if (!connection.reading)        /* who reads waits for what we would take away */
-            connection_receive();
+        receive_aside();
         connection_unlock();
     }
     return connection_state() == CONNECTION_READY;
@@ -376,7 +385,7 @@ static void await_room(void)
     struct pollfd pollfd = { .fd = connection.socket, .events = POLLIN | POLLOUT };
 
     if (poll(&pollfd, 1, -1) > 0 && (pollfd.revents & ~POLLOUT))
-        connection_receive();
+        connection_receive();           /* we have the lock: nobody else can */
 }
 
 static xpurt_result state_result(void)
@@ -417,7 +426,7 @@ static xpurt_result bell_check(void)
     if (ring_consumed(&connection.rings.to_daemon, connection.rung))
         connection.rung = 0;
     else if (now_ns() - connection.rung_ns > BELL_NS)
-        connection_receive();
+        receive_aside();
     return state_result();
 }
 
@@ -453,7 +462,7 @@ xpurt_result connection_flush(void)
     set_used(0);
     deferred_publish();
     if (++connection.sent % RECEIVE_EVERY == 0)
-        connection_receive();
+        receive_aside();
     if (connection.sent == RINGS_AFTER && connection.rings_wanted)
         (void)connection_open_rings();  /* without them all goes on as before */
     return XPURT_SUCCESS;
@@ -516,7 +525,7 @@ bool connection_has_room(void)
     if (ring_room(&connection.rings.to_daemon, FRAME_HEADER_SIZE + connection.used + ADMIT_ROOM) !=
         0)
         return true;
-    connection_receive();               /* a full ring does not tell */
+    receive_aside();                    /* a full ring does not tell */
     return connection_state() != CONNECTION_READY;
 }
 
@@ -637,7 +646,10 @@ static void await_reply(struct waiter *waiter, time_t timeout_s)
     time_t deadline = now_s() + timeout_s;
 
     for (;;) {
-        receive_for(waiter);
+        if (connection.reading)
+            receive_aside();
+        else
+            receive_for(waiter);
         if (waiter->done || connection_state() != CONNECTION_READY)
             return;
         if (now_s() >= deadline) {
