@@ -77,6 +77,7 @@ static const char *stream_text(uint32_t stream)
     if (!connection_stream_text(stream) && connection_state() == CONNECTION_READY) {
         (void)connection_request(&request, XPURT__TO_CLIENT__REPLY_COUNTERS, 0, &reply);
         reply_deinit(&reply);
+        connection_receive();           /* it came by the ring, the sentence by the socket */
     }
     return connection_stream_text(stream);
 }

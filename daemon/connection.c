@@ -217,13 +217,13 @@ static void send_by_socket(struct connection *connection, const uint8_t *payload
         watch(connection);
 }
 
-/* False: there is no ring, or no room in it. */
+/* False: there is no ring, or no room in it, or it would overtake what waits for room in the socket. */
 static bool send_by_ring(struct connection *connection, const uint8_t *payload, size_t size)
 {
     bool bell = false;
     int r;
 
-    if (!connection->rings || connection->refusing)
+    if (!connection->rings || connection->refusing || connection->out)
         return false;
     r = client_rings_send(connection->rings, payload, size, &bell);
     if (r < 0)

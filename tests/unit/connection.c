@@ -725,6 +725,36 @@ Test(connection, answers_to_who_does_not_empty_the_ring)
     rings_unmap(&rings);
 }
 
+/* What waits for room in the socket is not overtaken by the ring. */
+Test(connection, answers_stay_behind_what_waits)
+{
+    struct ring *ring = &rings.to_client;
+    size_t size, received = 0, expected;
+
+    open_rings();
+    while (!connection.out)             /* first the ring is full, then the socket */
+        connection_send(&connection, buffer, 10000, NULL, 0);
+    cr_assert_eq(ring_look(ring, &size), 0);
+    ring_consume(ring, size);
+    expected = connection.out_size;
+    connection_send(&connection, buffer, 10, NULL, 0);
+    cr_assert_gt(connection.out_size, expected, "by the socket");
+    cr_assert_eq(ring_look(ring, &size), 0);
+    cr_assert_eq(size, 0);
+
+    while (connection.out_size) {
+        ssize_t n = recv(peer, buffer, sizeof(buffer), 0);
+
+        received += n > 0 ? (size_t)n : 0;
+        turn();
+    }
+    cr_assert_gt(received, 0);
+    connection_send(&connection, buffer, 10, NULL, 0);
+    cr_assert_eq(ring_look(ring, &size), 0);
+    cr_assert_eq(size, FRAME_HEADER_SIZE + 10, "by the ring again");
+    rings_unmap(&rings);
+}
+
 static void expect_refused(void)
 {
     turn();
