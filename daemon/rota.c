@@ -198,14 +198,14 @@ void rota_add(struct rota *rota, struct rota_member *member)
 
 void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
 {
-    uint64_t now = uv_hrtime();
-
     if (turn == TURN_OVER)
         return;
     if (member->left_ns)
-        judge(member, now);
-    rota_add(rota, member);
-    turn_end(rota, member, turn, now);
+        judge(member, uv_hrtime());
+    if (turn == TURN_WORKED)
+        rota_worked(rota);
+    if (turn != TURN_WORKED || !leave(rota, member))
+        rota_add(rota, member);
 }
 
 void rota_remove(struct rota *rota, struct rota_member *member)
