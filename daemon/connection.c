@@ -512,25 +512,20 @@ void connection_resume(struct connection *connection)
 
 /* ---- rings ---------------------------------------------------------------------------------------------- */
 
-static void on_bell(uv_poll_t *bell, int status, int events)
+static void on_bell(struct bell *bell)
 {
-    struct connection *connection = bell->data;
+    struct client_rings *rings =
+        (struct client_rings *)((char *)bell - offsetof(struct client_rings, bell));
+    struct connection *connection = rings->owner;
     enum turn turn = TURN_OVER;
 
-    (void)events;
-    if (status < 0) {
-        connection_break(connection, NULL);
-        return;
-    }
     /* Whoever rang may be waiting: first the work, then silence, where the next bell would be taken for
      * this one; and only then may the ring be put to sleep. */
-    ring_rouse(&connection->rings->rings.to_daemon);
+    ring_rouse(&rings->rings.to_daemon);
     if (!connection->paused && !connection->broken && !connection->member.listed)
         turn = on_turn(&connection->member);
-    if (turn != TURN_WORKED || !connection->rings->edge)
-        client_rings_hear(connection->rings);
-    if (!connection->rings->edge)
-        client_rings_edge(connection->rings);
+    if (turn != TURN_WORKED)
+        client_rings_hear(rings);
     rota_took_turn(connection->rota, &connection->member, turn);
 }
 
@@ -545,15 +540,14 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
     r = client_rings_new(to_daemon, to_client, &rings, ret_fds);
     if (r < 0)
         return r;
-    r = uv_poll_init(connection->poll.loop, &rings->bell, rings->bell_fd);
+    rings->owner = connection;
+    rings->bell.rung = on_bell;
+    r = bells_add(&connection->rota->bells, &rings->bell);
     if (r < 0) {
         close(ret_fds[0]);
         client_rings_free(rings);
         return r;
     }
-    rings->bell.data = connection;
-    uv_poll_start(&rings->bell, UV_READABLE, on_bell);
-    connection->n_handles++;
     connection->rings = rings;
     return 0;
 }
@@ -575,12 +569,11 @@ int connection_open(struct connection *connection, struct rota *rota, int fd,
     connection->out_tail = &connection->out;
 
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-    r = uv_poll_init(rota->idle.loop, &connection->poll, fd);
+    r = uv_poll_init(rota->bells.loop, &connection->poll, fd);
     if (r < 0) {
         close(fd);
         return r;
     }
-    connection->n_handles = 1;
     connection->poll.data = connection;
     watch(connection);
     return 0;
@@ -590,8 +583,6 @@ static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
 
-    if (--connection->n_handles)
-        return;
     client_rings_free(connection->rings);
     connection->rings = NULL;
     connection->events->closed(connection);
@@ -605,7 +596,7 @@ void connection_close(struct connection *connection)
     rota_remove(connection->rota, &connection->member);
     uv_close((uv_handle_t *)&connection->poll, on_closed);
     if (connection->rings)
-        uv_close((uv_handle_t *)&connection->rings->bell, on_closed);
+        bells_remove(&connection->rota->bells, &connection->rings->bell);
     close(connection->fd);
 
     while (connection->out) {

@@ -227,7 +227,7 @@ static void daemon_run(struct daemon *daemon)
     log_notice("ready on %s", path);
     sd_notifyf(0, "READY=1\nSTATUS=Serving on %s", path);
     shorten_slice();
-    uv_run(&daemon->loop, UV_RUN_DEFAULT);
+    server_run(daemon->server);
     log_notice("done");
 }
 
@@ -236,11 +236,13 @@ static void daemon_deinit(struct daemon *daemon)
 {
     listener_close(&daemon->listener);
     if (daemon->loop_open) {
-        if (!daemon->server)
-            uv_walk(&daemon->loop, close_handle, NULL);
-        else if (!daemon->stopping)
+        if (daemon->server && !daemon->stopping)
             server_close(daemon->server, on_server_closed, daemon);
-        uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        if (daemon->server)
+            server_run(daemon->server);
+        else
+            uv_walk(&daemon->loop, close_handle, NULL);
+        uv_run(&daemon->loop, UV_RUN_DEFAULT); /* nothing is left in it but without a server */
     }
     server_free(daemon->server);
     gpu_close(daemon->gpu);

@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -49,13 +48,13 @@ int client_rings_new(uint32_t to_daemon, uint32_t to_client, struct client_rings
     rings = calloc(1, sizeof(*rings));
     if (!rings)
         return -ENOMEM;
-    rings->bell_fd = -1;
+    rings->bell.fd = -1;
 
     memory = memory_make(rings_bytes(to_daemon, to_client));
     r = memory < 0 ? memory : rings_map(memory, to_daemon, to_client, &rings->rings);
     if (r == 0) {
-        rings->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        r = rings->bell_fd < 0 ? -errno : 0;
+        rings->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        r = rings->bell.fd < 0 ? -errno : 0;
     }
     if (r < 0) {
         if (memory >= 0)
@@ -65,7 +64,7 @@ int client_rings_new(uint32_t to_daemon, uint32_t to_client, struct client_rings
     }
     ring_sleep(&rings->rings.to_daemon);
     ret_fds[0] = memory;
-    ret_fds[1] = rings->bell_fd;
+    ret_fds[1] = rings->bell.fd;
     *ret_rings = rings;
     return 0;
 }
@@ -75,8 +74,8 @@ void client_rings_free(struct client_rings *rings)
     if (!rings)
         return;
     rings_unmap(&rings->rings);
-    if (rings->bell_fd >= 0)
-        close(rings->bell_fd);
+    if (rings->bell.fd >= 0)
+        close(rings->bell.fd);
     free(rings->rest);
     free(rings);
 }
@@ -141,19 +140,10 @@ int client_rings_keep(struct client_rings *rings, const uint8_t *bytes, size_t s
     return 0;
 }
 
-/* libuv has put the bell into its epoll set by now, and does not touch it there again until it closes it. */
-void client_rings_edge(struct client_rings *rings)
-{
-    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.fd = rings->bell_fd };
-
-    rings->edge =
-        epoll_ctl(uv_backend_fd(rings->bell.loop), EPOLL_CTL_MOD, rings->bell_fd, &event) == 0;
-}
-
 void client_rings_hear(struct client_rings *rings)
 {
     uint64_t rung;
     struct iovec iov = { &rung, sizeof(rung) };
 
-    (void)preadv2(rings->bell_fd, &iov, 1, -1, RWF_NOWAIT);
+    (void)preadv2(rings->bell.fd, &iov, 1, -1, RWF_NOWAIT);
 }

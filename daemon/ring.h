@@ -2,19 +2,17 @@
 /* daemon/ring.h: the rings of one client, as the daemon uses them. */
 #pragma once
 
-#include "proto/ring.h"
+#include "daemon/bells.h"
 #include "proto/frame.h"
-
-#include <uv.h>
+#include "proto/ring.h"
 
 #define RING_TO_DAEMON 131072u          /* what clients get that do not say what they want */
 #define RING_TO_CLIENT 16384u
 
 struct client_rings {
     struct rings rings;
-    uv_poll_t bell;
-    int bell_fd;
-    bool edge;                          /* the loop tells of each ring of it once */
+    struct bell bell;
+    void *owner;                        /* the caller's */
     uint64_t after;                     /* what the socket gave comes after this position */
     uint8_t *rest;                      /* of a frame that takes more than one turn */
     size_t rest_begin, rest_end;
@@ -25,7 +23,7 @@ struct client_rings {
 int client_rings_new(uint32_t to_daemon, uint32_t to_client, struct client_rings **ret_rings,
                      int ret_fds[2]);
 
-/* The bell's handle is closed, or was never in the loop. */
+/* The bell is not among those that are heard. */
 void client_rings_free(struct client_rings *rings);
 
 /* Put a frame into the ring to the client: 1, 0 when there is no room, -EPROTO for a client that
@@ -40,9 +38,6 @@ ssize_t client_rings_copy(struct client_rings *rings, uint64_t limit,
 
 /* Keep the rest of a frame. -ENOMEM. */
 int client_rings_keep(struct client_rings *rings, const uint8_t *bytes, size_t size);
-
-/* The bell rang, which the loop watches: from now on it tells of each ring once, if it can. */
-void client_rings_edge(struct client_rings *rings);
 
 /* Let the bell be silent. */
 void client_rings_hear(struct client_rings *rings);

@@ -157,9 +157,9 @@ static void make_way(struct rota *rota, uint64_t now)
     sched_yield();
 }
 
-static void on_idle(uv_idle_t *idle)
+/* Each member has one turn. */
+static void members_turn(struct rota *rota)
 {
-    struct rota *rota = idle->data;
     uint64_t now = uv_hrtime();
     struct rota_member *member;
 
@@ -178,6 +178,15 @@ static void on_idle(uv_idle_t *idle)
     rota->yield = false;
 }
 
+bool rota_round(struct rota *rota, bool wait)
+{
+    if (bells_await(&rota->bells, wait && !rota->members))
+        uv_run(rota->bells.loop, UV_RUN_NOWAIT);
+    if (rota->members)
+        members_turn(rota);
+    return rota->members || uv_loop_alive(rota->bells.loop);
+}
+
 bool rota_shared(const struct rota *rota)
 {
     return rota->members && rota->members->next;
@@ -189,11 +198,9 @@ void rota_add(struct rota *rota, struct rota_member *member)
         return;
     member->listed = true;
     member->quiet_ns = 0;
-    DL_APPEND(rota->members, member);
-    if (!uv_is_active((uv_handle_t *)&rota->idle)) {
+    if (!rota->members)
         rota->quiet_round_ns = 0;
-        uv_idle_start(&rota->idle, on_idle);
-    }
+    DL_APPEND(rota->members, member);
 }
 
 void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
@@ -214,18 +221,15 @@ void rota_remove(struct rota *rota, struct rota_member *member)
         return;
     member->listed = false;
     DL_DELETE(rota->members, member);
-    if (!rota->members)
-        uv_idle_stop(&rota->idle);
 }
 
-void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us)
+int rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us)
 {
     *rota = (struct rota){ .spin_us = spin_us };
-    uv_idle_init(loop, &rota->idle);
-    rota->idle.data = rota;
+    return bells_init(&rota->bells, loop);
 }
 
-void rota_close(struct rota *rota)
+void rota_deinit(struct rota *rota)
 {
-    uv_close((uv_handle_t *)&rota->idle, NULL);
+    bells_deinit(&rota->bells);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/rota.h: whose turn it is.
+/* daemon/rota.h: the daemon's rounds, and whose turn it is.
  *
- * Members have work at hand, or a ring that may get some at any moment. In each round of the loop
- * every member has one turn, which the member keeps short; sockets are looked at in between. A
- * member that only waits is watched for a bounded time, then put to sleep: the loop of a daemon
+ * Members have work at hand, or a ring that may get some at any moment. In each round every member
+ * has one turn, which the member keeps short; bells and libuv's loop, sockets that is, are looked at
+ * in between. A member that only waits is watched for a bounded time, then put to sleep: a daemon
  * without members sleeps too.
  */
 #pragma once
+
+#include "daemon/bells.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,7 +36,7 @@ struct rota_member {
 };
 
 struct rota {
-    uv_idle_t idle;                     /* runs while there are members */
+    struct bells bells;
     struct rota_member *members;
     uint32_t round;
     const uint64_t *spin_us;            /* borrowed: the most that a member is watched for */
@@ -46,8 +48,17 @@ struct rota {
     uint64_t moved_ns;                  /* when we went to another CPU last */
 };
 
-void rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);
-void rota_close(struct rota *rota);
+#define ROTA_NULL { .bells = BELLS_NULL }
+
+/* -errno. */
+int rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);
+
+/* Safe on ROTA_NULL, too. */
+void rota_deinit(struct rota *rota);
+
+/* One round; where @p wait, and nobody has anything to do, when there is something. False: there are
+ * neither members nor handles of libuv any more. */
+bool rota_round(struct rota *rota, bool wait);
 
 void rota_add(struct rota *rota, struct rota_member *member);
 void rota_remove(struct rota *rota, struct rota_member *member);

@@ -370,18 +370,21 @@ int server_new(uv_loop_t *loop, struct gpu *gpu, const struct config *config,
     server->loop = loop;
     server->config = config;
     server->spare_fd = spare_open();
+    server->rota = (struct rota)ROTA_NULL;
 
     r = arena_init(&server->arena, ARENA_SIZE);
     if (r == 0)
+        r = rota_init(&server->rota, loop, &config->limits.ring_spin_us);
+    if (r == 0)
         r = runtime_init(&server->runtime, gpu, &config->limits, loop);
     if (r < 0) {
+        rota_deinit(&server->rota);
         arena_deinit(&server->arena);
         if (server->spare_fd >= 0)
             close(server->spare_fd);
         free(server);
         return r;
     }
-    rota_init(&server->rota, loop, &config->limits.ring_spin_us);
     uv_timer_init(loop, &server->hello_timer);
     server->hello_timer.data = server;
     uv_timer_init(loop, &server->accept_timer);
@@ -408,9 +411,14 @@ static void server_settle(struct server *server)
     runtime_close(&server->runtime);
     uv_close((uv_handle_t *)&server->hello_timer, NULL);
     uv_close((uv_handle_t *)&server->accept_timer, NULL);
-    rota_close(&server->rota);
     server->done(server->data);
     server->done = NULL;
+}
+
+void server_run(struct server *server)
+{
+    while (rota_round(&server->rota, true))
+        ;
 }
 
 void server_close(struct server *server, void (*done)(void *data), void *data)
@@ -438,6 +446,7 @@ void server_free(struct server *server)
     if (!server)
         return;
     runtime_deinit(&server->runtime);
+    rota_deinit(&server->rota);
     arena_deinit(&server->arena);
     if (server->spare_fd >= 0)
         close(server->spare_fd);
