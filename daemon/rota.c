@@ -67,7 +67,7 @@ static void judge(struct rota_member *member, uint64_t now)
 }
 
 /* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
-static bool leave(struct rota *rota, struct rota_member *member)
+static bool leave(struct rota *rota, struct rota_member *member, uint64_t now)
 {
     if (!member->near(member))
         return false;
@@ -77,7 +77,7 @@ static bool leave(struct rota *rota, struct rota_member *member)
     }
     if (!member->sleep(member))
         return false;
-    member->left_ns = uv_hrtime();
+    member->left_ns = now;
     rota_remove(rota, member);
     return true;
 }
@@ -92,7 +92,7 @@ static void turn_end(struct rota *rota, struct rota_member *member, enum turn tu
             watch_end(rota, member, now, true);
         member->quiet_ns = 0;
         rota_worked(rota);
-        if (member->listed && leave(rota, member))
+        if (member->listed && leave(rota, member, uv_hrtime()))
             return;
     }
     if (turn != TURN_QUIET || !member->listed)
@@ -180,11 +180,13 @@ static void members_turn(struct rota *rota)
 
 bool rota_round(struct rota *rota, bool wait)
 {
+    bool alive = true;
+
     if (bells_await(&rota->bells, wait && !rota->members))
-        uv_run(rota->bells.loop, UV_RUN_NOWAIT);
+        alive = uv_run(rota->bells.loop, UV_RUN_NOWAIT);
     if (rota->members)
         members_turn(rota);
-    return rota->members || uv_loop_alive(rota->bells.loop);
+    return alive || rota->members;
 }
 
 bool rota_shared(const struct rota *rota)
@@ -205,13 +207,15 @@ void rota_add(struct rota *rota, struct rota_member *member)
 
 void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
 {
+    uint64_t now = uv_hrtime();
+
     if (turn == TURN_OVER)
         return;
     if (member->left_ns)
-        judge(member, uv_hrtime());
+        judge(member, now);
     if (turn == TURN_WORKED)
         rota_worked(rota);
-    if (turn != TURN_WORKED || !leave(rota, member))
+    if (turn != TURN_WORKED || !leave(rota, member, now))
         rota_add(rota, member);
 }
 
