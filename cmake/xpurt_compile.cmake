@@ -31,6 +31,7 @@ add_compile_options(-Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wundef -Wforma
 if(XPURT_WERROR)
     add_compile_options(-Werror)
 endif()
+add_compile_options(-fno-plt)             # everything is bound at the start
 add_link_options(-Wl,-z,now -Wl,-z,relro)
 
 if(XPURT_SANITIZE)
