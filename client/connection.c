@@ -18,6 +18,7 @@
 #include "client/table.h"
 #include "client/wait.h"
 #include "proto/command.h"
+#include "proto/hot.h"
 #include "proto/ring.h"
 
 #include <assert.h>
@@ -100,12 +101,12 @@ void reply_deinit(struct reply *reply)
 
 /* ---- lock and state ------------------------------------------------------------------------- */
 
-void connection_lock(void)
+HOT void connection_lock(void)
 {
     pthread_mutex_lock(&connection.lock);
 }
 
-void connection_unlock(void)
+HOT void connection_unlock(void)
 {
     pthread_mutex_unlock(&connection.lock);
 }
@@ -125,7 +126,7 @@ void connection_await(pthread_cond_t *condition)
     pthread_cond_wait(condition, &connection.lock);
 }
 
-enum connection_state connection_state(void)
+HOT enum connection_state connection_state(void)
 {
     return atomic_load_explicit(&connection.state, memory_order_acquire);
 }
@@ -353,7 +354,7 @@ static void receive_aside(void)
         connection_receive();
 }
 
-bool connection_alive(void)
+HOT bool connection_alive(void)
 {
     struct pollfd pollfd = { .events = POLLIN | POLLRDHUP };
 
@@ -431,8 +432,9 @@ static xpurt_result bell_check(void)
 }
 
 /* Hand over a frame of @p length bytes that lies in the ring. */
-static xpurt_result send_by_ring(size_t length)
+HOT static xpurt_result send_by_ring(size_t length)
 {
+    const eventfd_t once = 1;
     struct frame_header header = { .length = (uint32_t)length };
     struct ring *ring = &connection.rings.to_daemon;
 
@@ -440,13 +442,13 @@ static xpurt_result send_by_ring(size_t length)
     ring_say_where(ring);
     if (!ring_publish(ring, FRAME_HEADER_SIZE + length))
         return connection.rung ? bell_check() : XPURT_SUCCESS;
-    (void)eventfd_write(connection.bell, 1);
+    (void)!write(connection.bell, &once, sizeof(once));
     connection.rung = ring->position;
     connection.rung_ns = now_ns();
     return XPURT_SUCCESS;
 }
 
-xpurt_result connection_flush(void)
+HOT xpurt_result connection_flush(void)
 {
     xpurt_result r;
 
@@ -502,7 +504,7 @@ static xpurt_result await_ring(size_t size)
 }
 
 /* Make sure that @p size more bytes fit into the frame. */
-static xpurt_result make_room(size_t size)
+HOT static xpurt_result make_room(size_t size)
 {
     struct ring *ring = &connection.rings.to_daemon;
     xpurt_result r = state_result();
@@ -535,7 +537,7 @@ uint64_t connection_position(void)
 }
 
 /* What was written at the end of the frame is @p size bytes. */
-static xpurt_result collect(size_t size)
+HOT static xpurt_result collect(size_t size)
 {
     set_used(connection.used + size);
     return connection.batches ? XPURT_SUCCESS : connection_flush();
@@ -577,7 +579,7 @@ xpurt_result connection_command_large(const Xpurt__Command *command)
     return collect(head + size);
 }
 
-xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp)
+HOT xpurt_result connection_record(uint32_t stream, uint64_t value, uint64_t stamp)
 {
     xpurt_result r = make_room(COMMAND_SIZE_MAX);
 
@@ -595,7 +597,7 @@ xpurt_result connection_wait(uint32_t stream, uint64_t point)
     return collect(command_put_wait(payload() + connection.used, stream, point));
 }
 
-xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
+HOT xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
 {
     xpurt_result r;
 

@@ -7,6 +7,7 @@
 #include "client/deferred.h"
 
 #include "client/table.h"
+#include "proto/hot.h"
 
 #define DEFERRED_MAX 4096u              /* about as many records as one frame holds */
 #define BUCKETS (4 * DEFERRED_MAX)      /* open addressing, never more than a quarter full */
@@ -73,7 +74,7 @@ void deferred_forget(const struct board_cell *cell)
         list[buckets[bucket] - 1].cell = NULL; /* the bucket stays: others may lie behind it */
 }
 
-void deferred_publish(void)
+HOT void deferred_publish(void)
 {
     for (uint32_t i = 0; i < used; i++)
         if (list[i].cell)
@@ -90,7 +91,7 @@ void deferred_drop(void)
 
 /* Order rule 4, for those who sleep on `generation` until a record comes. All lies in one cache line, and
  * the bump is a full barrier already: without waiters the mark costs nothing. */
-void cell_store(struct board_cell *cell, uint64_t point, uint32_t records)
+HOT void cell_store(struct board_cell *cell, uint64_t point, uint32_t records)
 {
     bool waited = mark_take(&cell->flags, CELL_WAITED);
 

@@ -18,6 +18,7 @@
 #include "client/table.h"
 #include "client/wait.h"
 #include "proto/handle.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <string.h>
@@ -89,7 +90,7 @@ static xpurt_result not_an_event(const xpurt_event *event)
     return error_set(XPURT_ERROR_INVALID_HANDLE, "%p is not a live event", (const void *)event);
 }
 
-xpurt_result event_check(xpurt_event *event)
+HOT xpurt_result event_check(xpurt_event *event)
 {
     return pool_mark_of(&events, event) == POOL_LIVE ? XPURT_SUCCESS : not_an_event(event);
 }
@@ -331,7 +332,7 @@ void event_unpin(xpurt_event *event)
 
 /* ---- recording -------------------------------------------------------------------------------------- */
 
-xpurt_result event_bind(xpurt_event *event, uint32_t device)
+HOT xpurt_result event_bind(xpurt_event *event, uint32_t device)
 {
     uint32_t flags = atomic_load_explicit(&event->cell->flags, memory_order_relaxed);
     uint32_t wanted = (device + 1) << CELL_DEVICE_SHIFT;
@@ -348,7 +349,7 @@ xpurt_result event_bind(xpurt_event *event, uint32_t device)
 }
 
 /* The lock is held. */
-static xpurt_result record(xpurt_event *event, xpurt_stream *stream)
+HOT static xpurt_result record(xpurt_event *event, xpurt_stream *stream)
 {
     uint64_t stamp = 0, point;
     xpurt_result r;
@@ -372,7 +373,7 @@ static xpurt_result record_enter(xpurt_event *event, xpurt_stream *stream)
     return r ? r : stream_enter(stream);
 }
 
-xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream)
+HOT xpurt_result xpurt_event_record(xpurt_event *event, xpurt_stream *stream)
 {
     xpurt_result r;
 

@@ -13,10 +13,11 @@
 #include "client/arena.h"
 #include "client/result.h"
 #include "client/wait.h"
+#include "proto/hot.h"
 
 #define ASK_EVERY_NS UINT64_C(1000000000)
 
-bool generation_there(const struct board_cell *cell, uint32_t generation)
+HOT bool generation_there(const struct board_cell *cell, uint32_t generation)
 {
     return (int32_t)(atomic_load(&cell->generation) - generation) >= 0;
 }
@@ -62,7 +63,7 @@ static xpurt_result sharers_ask(const struct generation_wait *wait)
 }
 
 /* XPURT_SUCCESS while the record may come. */
-static xpurt_result still_possible(struct generation_wait *wait)
+HOT static xpurt_result still_possible(struct generation_wait *wait)
 {
     bool alive = connection_alive(), dead = arena_dead(wait->place.slot);
     uint64_t now = now_ns();
@@ -85,7 +86,7 @@ static xpurt_result still_possible(struct generation_wait *wait)
     return r;
 }
 
-xpurt_result generation_step(struct generation_wait *wait, uint64_t rest_ns)
+HOT xpurt_result generation_step(struct generation_wait *wait, uint64_t rest_ns)
 {
     struct board_cell *cell = wait->place.cell;
     uint32_t seen;
@@ -120,7 +121,7 @@ xpurt_result xpurt_event_get_generation(xpurt_event *event, uint32_t *ret_genera
 }
 
 /* Until the record is there. */
-static xpurt_result generation_await(xpurt_event *event, uint32_t generation, uint64_t deadline)
+HOT static xpurt_result generation_await(xpurt_event *event, uint32_t generation, uint64_t deadline)
 {
     struct generation_wait wait;
     xpurt_result r;
@@ -145,7 +146,7 @@ static xpurt_result generation_await(xpurt_event *event, uint32_t generation, ui
     }
 }
 
-xpurt_result xpurt_event_wait_generation(xpurt_event *event, uint32_t generation,
+HOT xpurt_result xpurt_event_wait_generation(xpurt_event *event, uint32_t generation,
                                          uint64_t timeout_ns)
 {
     uint64_t deadline = deadline_in(timeout_ns), point;

@@ -25,6 +25,7 @@
 #include "client/standing.h"
 #include "client/stream.h"
 #include "client/wait.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -284,7 +285,7 @@ static xpurt_result transport_begin(void)
     return XPURT_SUCCESS;
 }
 
-xpurt_result session_admit(void)
+HOT xpurt_result session_admit(void)
 {
     if (!submit.refuse || connection_has_room())
         return XPURT_SUCCESS;
@@ -367,7 +368,7 @@ static xpurt_result session_connect(void)
     return r;
 }
 
-xpurt_result session_enter(void)
+HOT xpurt_result session_enter(void)
 {
     xpurt_result r = XPURT_SUCCESS;
 
@@ -383,7 +384,7 @@ xpurt_result session_enter(void)
     return r;
 }
 
-void session_leave(void)
+HOT void session_leave(void)
 {
     connection_unlock();
 }

@@ -21,6 +21,7 @@
 #include "client/session.h"
 #include "client/table.h"
 #include "client/wait.h"
+#include "proto/hot.h"
 
 #include <xpurt/device.h>
 
@@ -74,7 +75,7 @@ void streams_end(enum session_end why)
 
 /* ---- what others need ------------------------------------------------------------------------ */
 
-xpurt_result stream_check(xpurt_stream *stream)
+HOT xpurt_result stream_check(xpurt_stream *stream)
 {
     if (!stream)
         return error_set(XPURT_ERROR_INVALID_ARGUMENT, "the stream is null");
@@ -86,7 +87,7 @@ xpurt_result stream_check(xpurt_stream *stream)
     return XPURT_SUCCESS;
 }
 
-xpurt_result stream_enter(xpurt_stream *stream)
+HOT xpurt_result stream_enter(xpurt_stream *stream)
 {
     xpurt_result r = stream_check(stream);
 
@@ -100,7 +101,7 @@ xpurt_result stream_enter(xpurt_stream *stream)
     return r;
 }
 
-xpurt_graph *stream_capture(const xpurt_stream *stream)
+HOT xpurt_graph *stream_capture(const xpurt_stream *stream)
 {
     return stream->capture;
 }
@@ -135,7 +136,7 @@ uint32_t stream_index(const xpurt_stream *stream)
     return stream->index;
 }
 
-uint32_t stream_device(const xpurt_stream *stream)
+HOT uint32_t stream_device(const xpurt_stream *stream)
 {
     return stream->device;
 }
@@ -210,7 +211,7 @@ void stream_launched(xpurt_stream *stream, uint32_t records, bool more)
     stream->recorded |= records != 0;
 }
 
-xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
+HOT xpurt_result stream_record(xpurt_stream *stream, uint64_t stamp, uint64_t *ret_point)
 {
     struct native_use use;
     uint64_t point;

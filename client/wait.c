@@ -12,6 +12,7 @@
 #include "client/arena.h"
 #include "client/result.h"
 #include "client/session.h"
+#include "proto/hot.h"
 
 #include <sched.h>
 #include <time.h>
@@ -24,7 +25,7 @@
 
 static _Thread_local const uint64_t *held;
 
-uint64_t now_ns(void)
+HOT uint64_t now_ns(void)
 {
     struct timespec now;
 

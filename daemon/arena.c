@@ -6,11 +6,13 @@
  */
 #include "daemon/arena.h"
 
+#include "proto/hot.h"
+
 #include <errno.h>
 #include <stdalign.h>
 #include <stdlib.h>
 
-static void *arena_take(void *data, size_t size)
+HOT static void *arena_take(void *data, size_t size)
 {
     struct arena *arena = data;
     size_t rounded = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);

@@ -7,6 +7,8 @@
  */
 #include "daemon/bells.h"
 
+#include "proto/hot.h"
+
 #include <errno.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -51,7 +53,7 @@ void bells_remove(struct bells *bells, const struct bell *bell)
             bells->heard[i].data.ptr = NULL;
 }
 
-bool bells_await(struct bells *bells, bool wait)
+HOT bool bells_await(struct bells *bells, bool wait)
 {
     struct epoll_event heard[HEARD_MAX];
     bool loop_ready;

@@ -10,6 +10,7 @@
  */
 #include "daemon/board.h"
 #include "daemon/user.h"
+#include "proto/hot.h"
 
 #include <xpurt/base.h>
 
@@ -194,7 +195,7 @@ void board_orphan(struct board *board)
     }
 }
 
-void board_say_where(struct board *board)
+HOT void board_say_where(struct board *board)
 {
     _Atomic uint32_t *word = &board->progress->header.cpu;
     uint32_t cpu = (uint32_t)sched_getcpu() + 1;
@@ -203,12 +204,12 @@ void board_say_where(struct board *board)
         atomic_store_explicit(word, cpu, memory_order_relaxed);
 }
 
-void timeline_publish(struct board_timeline *timeline, uint64_t value)
+HOT void timeline_publish(struct board_timeline *timeline, uint64_t value)
 {
     atomic_store_explicit(&timeline->completed, value, memory_order_release);
 }
 
-bool timeline_wake(struct board_timeline *timeline, _Atomic uint32_t *mark)
+HOT bool timeline_wake(struct board_timeline *timeline, _Atomic uint32_t *mark)
 {
     bool waited = mark_take(mark, MARK_SLEEPS);
 

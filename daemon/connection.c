@@ -15,6 +15,7 @@
 #include "daemon/connection.h"
 
 #include "daemon/ring.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +75,7 @@ static void watch(struct connection *connection)
     uv_poll_start(&connection->poll, events, on_poll);
 }
 
-static void broke(struct connection *connection, const char *reason)
+static __attribute__((cold)) void broke(struct connection *connection, const char *reason)
 {
     connection->broken = true;
     connection->reason = reason;
@@ -82,7 +83,7 @@ static void broke(struct connection *connection, const char *reason)
     shutdown(connection->fd, SHUT_RD);
 }
 
-static void refuse(struct connection *connection, const char *reason)
+static __attribute__((cold)) void refuse(struct connection *connection, const char *reason)
 {
     connection->refusing = true;        /* last words are for the socket */
     connection->events->refused(connection, reason);
@@ -246,7 +247,7 @@ void connection_send(struct connection *connection, const uint8_t *payload, size
 
 /* Hand over a frame, or as much of it as the budget allows: what is left of it then begins with a
  * header again. Returns how many bytes are done. */
-static size_t frame_hand_over(struct connection *connection, uint8_t *frame,
+HOT static size_t frame_hand_over(struct connection *connection, uint8_t *frame,
                               const struct frame_header *header, int *budget)
 {
     struct frame_header rest = *header;
@@ -280,7 +281,7 @@ struct handed {
 };
 
 /* Hand over whole frames while there is a budget. */
-static struct handed frames_hand_over(struct connection *connection, uint8_t *bytes, size_t size,
+HOT static struct handed frames_hand_over(struct connection *connection, uint8_t *bytes, size_t size,
                                       int *budget)
 {
     struct handed handed = { .used = 0 };
@@ -331,7 +332,7 @@ static size_t rest_keep(struct connection *connection, const uint8_t *rest)
 }
 
 /* Hand over what lies in the ring before @p limit. */
-static void ring_serve(struct connection *connection, uint64_t limit, int *budget)
+HOT static void ring_serve(struct connection *connection, uint64_t limit, int *budget)
 {
     struct client_rings *rings = connection->rings;
 
@@ -382,7 +383,7 @@ static void keep(struct connection *connection, const uint8_t *bytes, size_t siz
 
 /* One turn. @p bytes: all that came by the socket and is not handed over; returns how many of them
  * are done now. */
-static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, int *budget)
+HOT static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, int *budget)
 {
     struct handed handed = { .more = true };
     const int before = *budget;
@@ -403,7 +404,7 @@ static size_t serve(struct connection *connection, uint8_t *bytes, size_t size, 
     return handed.used;
 }
 
-static enum turn on_turn(struct rota_member *member)
+HOT static enum turn on_turn(struct rota_member *member)
 {
     struct connection *connection = connection_of(member);
     uint8_t *bytes = connection->kept ? connection->kept + connection->kept_begin : receive_buffer;
@@ -424,7 +425,7 @@ static enum turn on_turn(struct rota_member *member)
     return connection->rings ? TURN_QUIET : TURN_OVER;
 }
 
-static bool on_sleep(struct rota_member *member)
+HOT static bool on_sleep(struct rota_member *member)
 {
     struct connection *connection = connection_of(member);
 
@@ -432,7 +433,7 @@ static bool on_sleep(struct rota_member *member)
            ring_sleep(&connection->rings->rings.to_daemon);
 }
 
-static bool on_near(const struct rota_member *member)
+HOT static bool on_near(const struct rota_member *member)
 {
     const struct connection *connection =
         (const struct connection *)((const char *)member - offsetof(struct connection, member));
@@ -512,7 +513,7 @@ void connection_resume(struct connection *connection)
 
 /* ---- rings ---------------------------------------------------------------------------------------------- */
 
-static void on_bell(struct bell *bell)
+HOT static void on_bell(struct bell *bell)
 {
     struct client_rings *rings =
         (struct client_rings *)((char *)bell - offsetof(struct client_rings, bell));

@@ -79,6 +79,6 @@ void connection_pause(struct connection *connection);
 void connection_resume(struct connection *connection);
 
 /* Give the peer up; `lost` follows from the loop. */
-void connection_break(struct connection *connection, const char *reason);
+void connection_break(struct connection *connection, const char *reason) __attribute__((cold));
 
 void connection_close(struct connection *connection);

@@ -14,6 +14,7 @@
 #include "daemon/transfer.h"
 #include "daemon/watch.h"
 #include "proto/command.h"
+#include "proto/hot.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static struct stream *stream_find(struct session *session, uint32_t index)
 }
 
 /* The same, but for commands that only make sense on one of the two kinds. */
-static struct stream *stream_find_kind(struct session *session, uint32_t index, bool external)
+HOT static struct stream *stream_find_kind(struct session *session, uint32_t index, bool external)
 {
     struct stream *stream = stream_find(session, index);
 
@@ -55,7 +56,7 @@ static struct stream *stream_find_kind(struct session *session, uint32_t index, 
 }
 
 /* What all records have in common; false: the stream has failed. */
-static bool record_check(struct session *session, struct stream *stream, uint64_t value,
+HOT static bool record_check(struct session *session, struct stream *stream, uint64_t value,
                          uint64_t stamp, struct work *work)
 {
     /* A graph counts its own; they get values when it is launched. */
@@ -82,7 +83,7 @@ static bool record_check(struct session *session, struct stream *stream, uint64_
     return true;
 }
 
-static void record(struct session *session, uint32_t index, uint64_t value, uint64_t stamp)
+HOT static void record(struct session *session, uint32_t index, uint64_t value, uint64_t stamp)
 {
     struct work work = { .kind = WORK_RECORD, .record.value = value };
     struct stream *stream = stream_find_kind(session, index, false);
@@ -710,7 +711,8 @@ static const struct request requests[] = {
 
 /* ---- frames ---------------------------------------------------------------------------------------- */
 
-static void refuse(struct session *session, uint32_t serial, const char *reason)
+static __attribute__((cold)) void refuse(struct session *session, uint32_t serial,
+                                         const char *reason)
 {
     session_error(session, serial, 0, XPURT_ERROR_PROTOCOL, "%s", reason);
     connection_break(&session->connection, reason);
@@ -752,7 +754,7 @@ struct decoded {
 
 /* Decode commands that a frame begins with, as many as the budget is good for. *ret_used: the bytes
  * of them. False: one of them cannot be decoded. */
-static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size, int *budget,
+HOT static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size, int *budget,
                             struct decoded **ret_commands, size_t *ret_n, size_t *ret_used)
 {
     size_t most = size / COMMAND_SIZE_MIN + 1, n = 0, used = 0, taken;
@@ -783,7 +785,7 @@ static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t 
     return true;
 }
 
-static void run_decoded(struct session *session, const struct decoded *decoded)
+HOT static void run_decoded(struct session *session, const struct decoded *decoded)
 {
     const struct command *command = &decoded->command;
 
@@ -819,7 +821,7 @@ static void run_rest(struct session *session, const Xpurt__ToDaemon *message, st
 }
 
 /* Run them, fewer where some were many in one; returns how many bytes of the frame are done. */
-static size_t run_first(struct session *session, const struct decoded *first, size_t n)
+HOT static size_t run_first(struct session *session, const struct decoded *first, size_t n)
 {
     size_t i, done = 0;
 
@@ -836,7 +838,7 @@ static bool has_request(const Xpurt__ToDaemon *message)
     return message && message->request_case != XPURT__TO_DAEMON__REQUEST__NOT_SET;
 }
 
-size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
+HOT size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
                       size_t size, struct frame_fds *fds, int *budget)
 {
     Xpurt__ToDaemon *message = NULL;

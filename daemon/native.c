@@ -11,6 +11,7 @@
 #include "daemon/native.h"
 #include "daemon/session.h"
 #include "daemon/watch.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -110,7 +111,7 @@ static void natives_settle(struct user *user)
     }
 }
 
-void native_settle(struct runtime *runtime)
+HOT void native_settle(struct runtime *runtime)
 {
     struct user *user, *next;
 

@@ -13,6 +13,7 @@
  */
 #include "daemon/reaper.h"
 #include "daemon/stream.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -243,7 +244,7 @@ static void reaper_on_async(uv_async_t *async)
     }
 }
 
-void reaper_observe(struct reaper *reaper)
+HOT void reaper_observe(struct reaper *reaper)
 {
     (void)atomic_load_explicit(&reaper->publications, memory_order_acquire);
 }

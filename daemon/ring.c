@@ -10,6 +10,8 @@
  */
 #include "daemon/ring.h"
 
+#include "proto/hot.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -97,7 +99,7 @@ int client_rings_send(struct client_rings *rings, const uint8_t *payload, size_t
     return 1;
 }
 
-ssize_t client_rings_copy(struct client_rings *rings, uint64_t limit,
+HOT ssize_t client_rings_copy(struct client_rings *rings, uint64_t limit,
                           uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX])
 {
     struct ring *ring = &rings->rings.to_daemon;

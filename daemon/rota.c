@@ -13,6 +13,8 @@
  */
 #include "daemon/rota.h"
 
+#include "proto/hot.h"
+
 #include <sched.h>
 #include <string.h>
 #include <utlist.h>
@@ -67,7 +69,7 @@ static void judge(struct rota_member *member, uint64_t now)
 }
 
 /* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
-static bool leave(struct rota *rota, struct rota_member *member, uint64_t now)
+HOT static bool leave(struct rota *rota, struct rota_member *member, uint64_t now)
 {
     if (!member->near(member))
         return false;
@@ -178,7 +180,7 @@ static void members_turn(struct rota *rota)
     rota->yield = false;
 }
 
-bool rota_round(struct rota *rota, bool wait)
+HOT bool rota_round(struct rota *rota, bool wait)
 {
     bool alive = true;
 
@@ -189,7 +191,7 @@ bool rota_round(struct rota *rota, bool wait)
     return alive || rota->members;
 }
 
-bool rota_shared(const struct rota *rota)
+HOT bool rota_shared(const struct rota *rota)
 {
     return rota->members && rota->members->next;
 }
@@ -205,7 +207,7 @@ void rota_add(struct rota *rota, struct rota_member *member)
     DL_APPEND(rota->members, member);
 }
 
-void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
+HOT void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn)
 {
     uint64_t now = uv_hrtime();
 

@@ -7,6 +7,7 @@
 #include "daemon/runtime.h"
 #include "daemon/native.h"
 #include "daemon/stream.h"
+#include "proto/hot.h"
 
 #include <assert.h>
 #include <string.h>
@@ -74,7 +75,7 @@ void runtime_deinit(struct runtime *runtime)
     reaper_free(runtime->reaper);
 }
 
-void runtime_settle(struct runtime *runtime)
+HOT void runtime_settle(struct runtime *runtime)
 {
     struct stream *stream;
 

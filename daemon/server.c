@@ -12,6 +12,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/log.h"
 #include "daemon/session.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,7 +90,7 @@ static struct client *client_of(struct connection *connection)
     return (struct client *)connection;
 }
 
-static size_t on_frame(struct connection *connection, const uint8_t *payload, size_t size,
+HOT static size_t on_frame(struct connection *connection, const uint8_t *payload, size_t size,
                        struct frame_fds *fds, int *budget)
 {
     struct server *server = server_of(connection);
@@ -103,7 +104,7 @@ static size_t on_frame(struct connection *connection, const uint8_t *payload, si
     return done;
 }
 
-static void on_settled(struct connection *connection)
+HOT static void on_settled(struct connection *connection)
 {
     struct session *session = session_of(connection);
 
@@ -415,7 +416,7 @@ static void server_settle(struct server *server)
     server->done = NULL;
 }
 
-void server_run(struct server *server)
+HOT void server_run(struct server *server)
 {
     while (rota_round(&server->rota, true))
         ;

@@ -10,6 +10,7 @@
 #include "daemon/log.h"
 #include "daemon/ring.h"
 #include "daemon/watch.h"
+#include "proto/hot.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -229,7 +230,7 @@ static void behind_set(struct session *session, bool behind)
 }
 
 /* Who has less than its share is always heard: what others wait for may come from there. */
-void session_balance(struct session *session)
+HOT void session_balance(struct session *session)
 {
     uint64_t limit = session->runtime->limits->user_unfinished;
     struct user *user = session->user;

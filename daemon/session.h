@@ -111,7 +111,7 @@ void session_reply(struct session *session, uint32_t serial, Xpurt__ToClient *re
 /* Say what went wrong: the answer to a request, or (serial 0) an asynchronous error, dropped when
  * the client does not read. @p stream: 1 + the stream that failed, 0: none. */
 void session_error(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
-                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+                   const char *format, ...) __attribute__((format(printf, 5, 6), cold));
 void session_verror(struct session *session, uint32_t serial, uint32_t stream, xpurt_result result,
                     const char *format, va_list args);
 

@@ -16,6 +16,7 @@
 #include "daemon/session.h"
 #include "daemon/stream_internal.h"
 #include "daemon/watch.h"
+#include "proto/hot.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -78,7 +79,7 @@ static bool lost_more(const struct stream *stream)
 }
 
 /* Give back what belongs to markers that are done, or whose device is lost. */
-void markers_reclaim(struct stream *stream)
+HOT void markers_reclaim(struct stream *stream)
 {
     uint64_t done = atomic_load(&stream->done);
 
@@ -109,7 +110,7 @@ void marker_push(struct stream *stream, const struct marker *marker)
 }
 
 /* The stream is idle and has reached @p value. */
-static void publish(struct stream *stream, uint64_t value)
+HOT static void publish(struct stream *stream, uint64_t value)
 {
     timeline_publish(stream->timeline, value);
     stream->wake = true;
@@ -230,7 +231,7 @@ static xpurt_result run_launch(struct stream *stream, struct work *work)
     return XPURT_SUCCESS;
 }
 
-static xpurt_result run_record(struct stream *stream, struct work *work)
+HOT static xpurt_result run_record(struct stream *stream, struct work *work)
 {
     struct marker marker = {
         .value = work->record.value,
@@ -363,7 +364,7 @@ static void run_hold(struct stream *stream, struct work *work)
 }
 
 /* Run one command; false when it must wait, and the stream is blocked then. */
-static bool run(struct stream *stream, struct work *work)
+HOT static bool run(struct stream *stream, struct work *work)
 {
     xpurt_result result = XPURT_SUCCESS;
 
@@ -419,7 +420,7 @@ static bool run(struct stream *stream, struct work *work)
     return true;
 }
 
-void work_drop(struct work *work)
+HOT void work_drop(struct work *work)
 {
     resource_unref(work->holds[0]);
     resource_unref(work->holds[1]);
@@ -429,7 +430,7 @@ void work_drop(struct work *work)
 }
 
 /* The stream will not run it. */
-void stream_drop(struct stream *stream, struct work *work)
+HOT void stream_drop(struct stream *stream, struct work *work)
 {
     if (stream->external)
         external_go_on(stream, work);
@@ -456,7 +457,7 @@ void streams_touch(struct runtime *runtime)
             stream_touch(stream);
 }
 
-void stream_submit(struct stream *stream, const struct work *submitted)
+HOT void stream_submit(struct stream *stream, const struct work *submitted)
 {
     struct work work = *submitted;
 
@@ -521,7 +522,7 @@ static bool fence_fits(struct stream *stream)
     return markers_left(stream);
 }
 
-void stream_finish(struct stream *stream)
+HOT void stream_finish(struct stream *stream)
 {
     if (lost_more(stream))
         stream_lose(stream);

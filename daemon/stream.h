@@ -217,7 +217,7 @@ uint64_t work_weight(const struct work *work);
 
 /* The stream is broken: status on the timeline, an Error to the client, queued commands dropped. */
 void stream_fail(struct stream *stream, xpurt_result result, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), cold));
 
 /* The session is gone: drop what is queued, free the stream once the GPU is done with it. Careful:
  * *stream may be gone afterwards. */

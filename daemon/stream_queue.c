@@ -9,6 +9,7 @@
 #include "daemon/launch.h"
 #include "daemon/session.h"
 #include "daemon/stream_internal.h"
+#include "proto/hot.h"
 
 #include <inttypes.h>
 
@@ -64,7 +65,7 @@ void stream_resume(struct stream *stream)
 }
 
 /* Those who wait for a value up to @p value of that timeline go on: they look at it again. */
-void stream_waiters_resume(struct session *session, uint32_t index, uint64_t value)
+HOT void stream_waiters_resume(struct session *session, uint32_t index, uint64_t value)
 {
     struct heap_node *first;
 

@@ -11,6 +11,7 @@
 #include "daemon/watch.h"
 #include "daemon/point.h"
 #include "daemon/session.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -136,7 +137,7 @@ bool watch_new(struct session *asker, uint32_t serial, uint64_t point, watch_fir
     return true;
 }
 
-void watches_look(struct session *session, uint32_t stream)
+HOT void watches_look(struct session *session, uint32_t stream)
 {
     const struct board_timeline *timeline = &session->board->progress->timelines[stream];
     struct watch *watch;

@@ -6,18 +6,20 @@
  */
 #include "proto/board.h"
 
+#include "proto/hot.h"
+
 #include <limits.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-bool board_wake(_Atomic uint32_t *word)
+HOT bool board_wake(_Atomic uint32_t *word)
 {
     return syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0) > 0;
 }
 
-void board_sleep(const _Atomic uint32_t *word, uint32_t seen, uint64_t timeout_ns)
+HOT void board_sleep(const _Atomic uint32_t *word, uint32_t seen, uint64_t timeout_ns)
 {
     struct timespec timeout = {
         .tv_sec = (time_t)(timeout_ns / 1000000000u),

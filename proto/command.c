@@ -6,6 +6,8 @@
  */
 #include "proto/command.h"
 
+#include "proto/hot.h"
+
 #include <endian.h>
 #include <stdbool.h>
 #include <string.h>
@@ -20,7 +22,7 @@
 #define WAIT TAG(2, BYTES)              /* Command.wait */
 #define FIELDS 4                        /* Record has 1 to 3, Wait 1 and 2 */
 
-static uint8_t *put_varint(uint8_t *out, unsigned field, uint64_t value)
+HOT static uint8_t *put_varint(uint8_t *out, unsigned field, uint64_t value)
 {
     if (!value)
         return out;                     /* as protobuf does */
@@ -31,7 +33,7 @@ static uint8_t *put_varint(uint8_t *out, unsigned field, uint64_t value)
     return out;
 }
 
-static uint8_t *put_fixed64(uint8_t *out, unsigned field, uint64_t value)
+HOT static uint8_t *put_fixed64(uint8_t *out, unsigned field, uint64_t value)
 {
     if (!value)
         return out;
@@ -42,7 +44,7 @@ static uint8_t *put_fixed64(uint8_t *out, unsigned field, uint64_t value)
 }
 
 /* The lengths in front of a body that ends at @p end; the bytes of all. */
-static size_t finish(uint8_t *out, uint8_t kind, const uint8_t *end)
+HOT static size_t finish(uint8_t *out, uint8_t kind, const uint8_t *end)
 {
     out[0] = COMMANDS;
     out[1] = (uint8_t)(end - out - 2);
@@ -51,7 +53,7 @@ static size_t finish(uint8_t *out, uint8_t kind, const uint8_t *end)
     return (size_t)(end - out);
 }
 
-size_t command_put_record(uint8_t *out, uint32_t stream, uint64_t value, uint64_t stamp)
+HOT size_t command_put_record(uint8_t *out, uint32_t stream, uint64_t value, uint64_t stamp)
 {
     uint8_t *end = out + 4;
 
@@ -71,7 +73,7 @@ size_t command_put_wait(uint8_t *out, uint32_t stream, uint64_t point)
 }
 
 /* NULL: not a varint of 64 bits at most. */
-static const uint8_t *take_varint(const uint8_t *in, const uint8_t *end, uint64_t *ret_value)
+HOT static const uint8_t *take_varint(const uint8_t *in, const uint8_t *end, uint64_t *ret_value)
 {
     uint64_t value = 0;
 
@@ -86,7 +88,7 @@ static const uint8_t *take_varint(const uint8_t *in, const uint8_t *end, uint64_
 }
 
 /* Fields that have the wire types of @p tags; false when there are others. */
-static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t tags[FIELDS],
+HOT static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t tags[FIELDS],
                         uint64_t values[FIELDS])
 {
     while (in && in < end) {
@@ -108,7 +110,7 @@ static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t tag
     return in;
 }
 
-size_t command_take(const uint8_t *in, size_t size, struct command *ret_command)
+HOT size_t command_take(const uint8_t *in, size_t size, struct command *ret_command)
 {
     static const uint8_t tags[][FIELDS] = {
         [COMMAND_RECORD] = { 0, TAG(1, VARINT), TAG(2, VARINT), TAG(3, FIXED64) },

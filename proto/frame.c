@@ -8,13 +8,15 @@
  */
 #include "proto/frame.h"
 
+#include "proto/hot.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-void frame_header_write(uint8_t out[FRAME_HEADER_SIZE], const struct frame_header *header)
+HOT void frame_header_write(uint8_t out[FRAME_HEADER_SIZE], const struct frame_header *header)
 {
     uint32_t length = htole32(header->length);
     uint16_t fds = htole16(header->fds);
@@ -25,7 +27,7 @@ void frame_header_write(uint8_t out[FRAME_HEADER_SIZE], const struct frame_heade
     memcpy(out + 6, &flags, 2);
 }
 
-int frame_header_read(const uint8_t in[FRAME_HEADER_SIZE], struct frame_header *ret_header)
+HOT int frame_header_read(const uint8_t in[FRAME_HEADER_SIZE], struct frame_header *ret_header)
 {
     struct frame_header header;
 
@@ -43,7 +45,7 @@ int frame_header_read(const uint8_t in[FRAME_HEADER_SIZE], struct frame_header *
     return 0;
 }
 
-void frame_fds_close(struct frame_fds *fds)
+HOT void frame_fds_close(struct frame_fds *fds)
 {
     for (unsigned i = 0; i < fds->count; i++)
         close(fds->fds[i]);

@@ -7,6 +7,7 @@
 #include "proto/ring.h"
 
 #include "proto/board.h"
+#include "proto/hot.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -85,7 +86,7 @@ static uint32_t used(const struct ring *ring)
     return (uint32_t)(ring->position - ring->seen);
 }
 
-int ring_room(struct ring *ring, size_t size)
+HOT int ring_room(struct ring *ring, size_t size)
 {
     uint64_t head;
 
@@ -98,7 +99,7 @@ int ring_room(struct ring *ring, size_t size)
     return size <= ring->size - used(ring);
 }
 
-bool ring_publish(struct ring *ring, size_t size)
+HOT bool ring_publish(struct ring *ring, size_t size)
 {
     ring->position += size;
     atomic_store(&ring->shared->tail, ring->position);
@@ -110,7 +111,7 @@ bool ring_consumed(const struct ring *ring, uint64_t position)
     return atomic_load_explicit(&ring->shared->head, memory_order_relaxed) >= position;
 }
 
-void ring_say_where(struct ring *ring)
+HOT void ring_say_where(struct ring *ring)
 {
     uint32_t cpu = (uint32_t)sched_getcpu() + 1;
 
@@ -133,7 +134,7 @@ int ring_await_room(struct ring *ring, size_t size, uint64_t timeout_ns)
 
 /* ---- consuming -------------------------------------------------------------------------------- */
 
-int ring_look(struct ring *ring, size_t *ret_size)
+HOT int ring_look(struct ring *ring, size_t *ret_size)
 {
     uint64_t tail = atomic_load(&ring->shared->tail);
 
@@ -144,7 +145,7 @@ int ring_look(struct ring *ring, size_t *ret_size)
     return 0;
 }
 
-void ring_consume(struct ring *ring, size_t size)
+HOT void ring_consume(struct ring *ring, size_t size)
 {
     ring->position += size;
     atomic_store(&ring->shared->head, ring->position);
@@ -155,7 +156,7 @@ void ring_consume(struct ring *ring, size_t size)
     (void)board_wake(&ring->shared->room);
 }
 
-bool ring_sleep(struct ring *ring)
+HOT bool ring_sleep(struct ring *ring)
 {
     atomic_store(&ring->shared->asleep, 1);
     if (atomic_load(&ring->shared->tail) == ring->position)
@@ -164,14 +165,14 @@ bool ring_sleep(struct ring *ring)
     return false;
 }
 
-bool ring_near(const struct ring *ring)
+HOT bool ring_near(const struct ring *ring)
 {
     uint32_t cpu = atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed);
 
     return cpu && cpu == (uint32_t)sched_getcpu() + 1;
 }
 
-void ring_rouse(struct ring *ring)
+HOT void ring_rouse(struct ring *ring)
 {
     atomic_store(&ring->shared->asleep, 0);
 }
