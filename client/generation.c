@@ -147,7 +147,7 @@ HOT static xpurt_result generation_await(xpurt_event *event, uint32_t generation
 }
 
 HOT xpurt_result xpurt_event_wait_generation(xpurt_event *event, uint32_t generation,
-                                         uint64_t timeout_ns)
+                                             uint64_t timeout_ns)
 {
     uint64_t deadline = deadline_in(timeout_ns), point;
     struct event_place place;

@@ -248,7 +248,7 @@ void connection_send(struct connection *connection, const uint8_t *payload, size
 /* Hand over a frame, or as much of it as the budget allows: what is left of it then begins with a
  * header again. Returns how many bytes are done. */
 HOT static size_t frame_hand_over(struct connection *connection, uint8_t *frame,
-                              const struct frame_header *header, int *budget)
+                                  const struct frame_header *header, int *budget)
 {
     struct frame_header rest = *header;
     struct frame_fds fds = { 0 };
@@ -281,8 +281,8 @@ struct handed {
 };
 
 /* Hand over whole frames while there is a budget. */
-HOT static struct handed frames_hand_over(struct connection *connection, uint8_t *bytes, size_t size,
-                                      int *budget)
+HOT static struct handed frames_hand_over(struct connection *connection, uint8_t *bytes,
+                                          size_t size, int *budget)
 {
     struct handed handed = { .used = 0 };
 

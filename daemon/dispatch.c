@@ -57,7 +57,7 @@ HOT static struct stream *stream_find_kind(struct session *session, uint32_t ind
 
 /* What all records have in common; false: the stream has failed. */
 HOT static bool record_check(struct session *session, struct stream *stream, uint64_t value,
-                         uint64_t stamp, struct work *work)
+                             uint64_t stamp, struct work *work)
 {
     /* A graph counts its own; they get values when it is launched. */
     uint64_t next = 1 + (stream->capture ? stream->capture->n_records : stream->accepted);
@@ -754,8 +754,9 @@ struct decoded {
 
 /* Decode commands that a frame begins with, as many as the budget is good for. *ret_used: the bytes
  * of them. False: one of them cannot be decoded. */
-HOT static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size, int *budget,
-                            struct decoded **ret_commands, size_t *ret_n, size_t *ret_used)
+HOT static bool decode_commands(struct arena *arena, const uint8_t *payload, size_t size,
+                                int *budget, struct decoded **ret_commands, size_t *ret_n,
+                                size_t *ret_used)
 {
     size_t most = size / COMMAND_SIZE_MIN + 1, n = 0, used = 0, taken;
     struct decoded *decoded;
@@ -839,7 +840,7 @@ static bool has_request(const Xpurt__ToDaemon *message)
 }
 
 HOT size_t dispatch_frame(struct session *session, struct arena *arena, const uint8_t *payload,
-                      size_t size, struct frame_fds *fds, int *budget)
+                          size_t size, struct frame_fds *fds, int *budget)
 {
     Xpurt__ToDaemon *message = NULL;
     struct decoded *first;

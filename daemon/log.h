@@ -7,8 +7,7 @@
 void log_set_level(int level);
 
 /* printf to stderr with "<level>" in front when journald reads it, with the level's name else. */
-void log_write(int level, const char *format, ...)
-    __attribute__((format(printf, 2, 3), cold));
+void log_write(int level, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
 
 #define log_error(...) log_write(LOG_ERR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, __VA_ARGS__)

@@ -100,7 +100,7 @@ int client_rings_send(struct client_rings *rings, const uint8_t *payload, size_t
 }
 
 HOT ssize_t client_rings_copy(struct client_rings *rings, uint64_t limit,
-                          uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX])
+                              uint8_t out[FRAME_HEADER_SIZE + FRAME_PAYLOAD_MAX])
 {
     struct ring *ring = &rings->rings.to_daemon;
     const uint8_t *in = ring_at(ring, ring->position);

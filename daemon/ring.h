@@ -2,9 +2,9 @@
 /* daemon/ring.h: the rings of one client, as the daemon uses them. */
 #pragma once
 
+#include "proto/ring.h"
 #include "daemon/bells.h"
 #include "proto/frame.h"
-#include "proto/ring.h"
 
 #define RING_TO_DAEMON 131072u          /* what clients get that do not say what they want */
 #define RING_TO_CLIENT 16384u

@@ -91,7 +91,7 @@ static struct client *client_of(struct connection *connection)
 }
 
 HOT static size_t on_frame(struct connection *connection, const uint8_t *payload, size_t size,
-                       struct frame_fds *fds, int *budget)
+                           struct frame_fds *fds, int *budget)
 {
     struct server *server = server_of(connection);
     size_t done;

@@ -89,7 +89,7 @@ HOT static const uint8_t *take_varint(const uint8_t *in, const uint8_t *end, uin
 
 /* Fields that have the wire types of @p tags; false when there are others. */
 HOT static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t tags[FIELDS],
-                        uint64_t values[FIELDS])
+                            uint64_t values[FIELDS])
 {
     while (in && in < end) {
         unsigned field = *in >> 3;

@@ -531,7 +531,7 @@ Test(connection, nobody_waits_for_a_long_frame)
     slow = true;
     peer_send(buffer, size);
     for (; !frames; rounds++)
-        rota_round(&rota, false);   /* in each of these others have their turn */
+        rota_round(&rota, false);       /* in each of these others have their turn */
     cr_assert_gt(rounds, 100);
 }
 
