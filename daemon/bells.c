@@ -2,77 +2,140 @@
 /* daemon/bells.c: see bells.h.
  *
  * A ring whose client has just rung is served without a round of libuv's loop: that has phases for
- * timers, handles and requests, which cost a caller that waits more than what it asked for. So the
- * loop's epoll set is one entry of ours.
+ * timers, handles and requests, which cost a caller that waits more than what it asked for. Bells are
+ * handles of the loop; we only look into its epoll set before it does. What we find there besides bells
+ * it finds again, as it watches for levels.
+ *
+ * The loop's set in one of our own would look simpler. But while a set is in another one each change of
+ * it takes a lock of the whole kernel, which any process can hold for long.
  */
 #include "daemon/bells.h"
 
 #include "proto/hot.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #define HEARD_MAX 64                    /* at a time; the others come next */
 
+/* Whether what we see in the loop's set is seen there again: by what wakes the loop from elsewhere. */
+static int find_out(struct bells *bells)
+{
+    struct epoll_event events[8];
+    uv_async_t async;
+    int r, seen, again;
+
+    r = uv_async_init(bells->loop, &async, NULL);
+    if (r < 0)
+        return r;
+    uv_run(bells->loop, UV_RUN_NOWAIT);
+    uv_async_send(&async);
+    seen = epoll_wait(uv_backend_fd(bells->loop), events, 8, 0);
+    again = epoll_wait(uv_backend_fd(bells->loop), events, 8, 0);
+    bells->direct = seen > 0 && again == seen;
+    uv_close((uv_handle_t *)&async, NULL);
+    uv_run(bells->loop, UV_RUN_NOWAIT);
+    return 0;
+}
+
 int bells_init(struct bells *bells, uv_loop_t *loop)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
-    int r;
-
-    *bells = (struct bells){ .loop = loop, .fd = epoll_create1(EPOLL_CLOEXEC) };
-    if (bells->fd < 0)
-        return -errno;
-    if (epoll_ctl(bells->fd, EPOLL_CTL_ADD, uv_backend_fd(loop), &event) < 0) {
-        r = -errno;
-        bells_deinit(bells);
-        return r;
-    }
-    return 0;
+    *bells = (struct bells){ .loop = loop };
+    return find_out(bells);
 }
 
 void bells_deinit(struct bells *bells)
 {
-    if (bells->fd >= 0)
-        close(bells->fd);
-    bells->fd = -1;
+    free(bells->by_fd);
+    bells->by_fd = NULL;
+    bells->size = 0;
+}
+
+/* Watch for edges: nobody has to read the eventfd. libuv has put it into its set by now, and does not
+ * touch it there again until it closes it. Where that fails it is told again and again until it is read. */
+HOT static void tell(struct bell *bell)
+{
+    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.fd = bell->fd };
+
+    if (!bell->edge)
+        bell->edge =
+            epoll_ctl(uv_backend_fd(bell->poll.loop), EPOLL_CTL_MOD, bell->fd, &event) == 0;
+    bell->rung(bell);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    tell((struct bell *)poll);
+}
+
+static int grow(struct bells *bells, int size)
+{
+    struct bell **by_fd = realloc(bells->by_fd, (size_t)size * sizeof(*by_fd));
+
+    if (!by_fd)
+        return -ENOMEM;
+    bells->by_fd = by_fd;
+    while (bells->size < size)
+        by_fd[bells->size++] = NULL;
+    return 0;
 }
 
 int bells_add(struct bells *bells, struct bell *bell)
 {
-    struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.ptr = bell };
+    int r = bell->fd < bells->size ? 0 : grow(bells, 2 * bell->fd + 1);
 
-    return epoll_ctl(bells->fd, EPOLL_CTL_ADD, bell->fd, &event) < 0 ? -errno : 0;
+    if (r == 0)
+        r = uv_poll_init(bells->loop, &bell->poll, bell->fd);
+    if (r < 0)
+        return r;
+    uv_poll_start(&bell->poll, UV_READABLE, on_poll);
+    bells->by_fd[bell->fd] = bell;
+    return 0;
 }
 
-void bells_remove(struct bells *bells, const struct bell *bell)
+void bells_close(struct bells *bells, struct bell *bell, uv_close_cb closed)
 {
-    (void)epoll_ctl(bells->fd, EPOLL_CTL_DEL, bell->fd, NULL);
-    for (int i = 0; i < bells->n_heard; i++)
-        if (bells->heard[i].data.ptr == bell)
-            bells->heard[i].data.ptr = NULL;
+    bells->by_fd[bell->fd] = NULL;
+    uv_close((uv_handle_t *)&bell->poll, closed);
+}
+
+/* How long the loop may sleep. Its clock stands since its last round, or ours. */
+static int loop_timeout(uv_loop_t *loop)
+{
+    int timeout = uv_backend_timeout(loop);
+
+    if (timeout <= 0)
+        return timeout;
+    uv_update_time(loop);
+    return uv_backend_timeout(loop);
 }
 
 HOT bool bells_await(struct bells *bells, bool wait)
 {
     struct epoll_event heard[HEARD_MAX];
+    int timeout, n;
     bool loop_ready;
-    int timeout = uv_backend_timeout(bells->loop);
 
+    if (!bells->direct) {               /* it tells the bells itself */
+        uv_run(bells->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+        return true;
+    }
+    timeout = loop_timeout(bells->loop);
     loop_ready = timeout == 0;
-    bells->n_heard = epoll_wait(bells->fd, heard, HEARD_MAX, wait ? timeout : 0);
-    uv_update_time(bells->loop);
-    loop_ready |= bells->n_heard <= 0 && wait; /* a timer, most likely */
-
-    bells->heard = heard;
-    for (int i = 0; i < bells->n_heard; i++) {
-        struct bell *bell = heard[i].data.ptr;
+    n = epoll_wait(uv_backend_fd(bells->loop), heard, HEARD_MAX, wait ? timeout : 0);
+    uv_update_time(bells->loop);        /* bells may start timers */
+    loop_ready |= n <= 0 && wait;       /* one is due, most likely */
+    for (int i = 0; i < n; i++) {
+        int fd = heard[i].data.fd;
+        struct bell *bell = fd >= 0 && fd < bells->size ? bells->by_fd[fd] : NULL;
 
         if (bell)
-            bell->rung(bell);
+            tell(bell);
         else
             loop_ready = true;
     }
-    bells->n_heard = 0;
     return loop_ready;
 }

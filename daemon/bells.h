@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* daemon/bells.h: what the daemon sleeps on: the bells of rings, and libuv's loop. */
+/* daemon/bells.h: what the daemon sleeps on: the bells of rings, and all else that libuv's loop watches. */
 #pragma once
 
 #include <stdbool.h>
 #include <uv.h>
 
 struct bell {
+    uv_poll_t poll;                     /* first; its `data` is the owner's */
     int fd;                             /* an eventfd that does not block */
     void (*rung)(struct bell *bell);
+    bool edge;                          /* the kernel tells of each ring once */
 };
 
 struct bells {
     uv_loop_t *loop;                    /* borrowed: outlives us */
-    int fd;                             /* an epoll set; -1: not open */
-    struct epoll_event *heard;          /* while bells are told that they rang */
-    int n_heard;
+    struct bell **by_fd;
+    int size;                           /* of that */
+    bool direct;                        /* we may look into the loop's epoll set ourselves */
 };
 
-#define BELLS_NULL { .fd = -1 }
-
-/* Nothing may have run on the loop yet. -errno. */
+/* Runs the loop. -errno. */
 int bells_init(struct bells *bells, uv_loop_t *loop);
 
-/* Safe on BELLS_NULL, too. */
+/* Every bell was closed. Safe on zeroes, too. */
 void bells_deinit(struct bells *bells);
 
-/* Each time that it rings, it is told so: once, whether it was read since or not. -errno. */
+/* It is told when it was rung since it was told last, and may be told when it was not. -errno. */
 int bells_add(struct bells *bells, struct bell *bell);
 
-/* It is told nothing any more. */
-void bells_remove(struct bells *bells, const struct bell *bell);
+/* It is told nothing any more; its memory is in use until @p closed, which the loop calls. */
+void bells_close(struct bells *bells, struct bell *bell, uv_close_cb closed);
 
 /* Tell the bells that rang; where @p wait, sleep until one rings or the loop has something to do.
  * True: it has. */

@@ -515,9 +515,8 @@ void connection_resume(struct connection *connection)
 
 HOT static void on_bell(struct bell *bell)
 {
-    struct client_rings *rings =
-        (struct client_rings *)((char *)bell - offsetof(struct client_rings, bell));
-    struct connection *connection = rings->owner;
+    struct connection *connection = bell->poll.data;
+    struct client_rings *rings = connection->rings;
     enum turn turn = TURN_OVER;
 
     /* Whoever rang may be waiting: first the work, then silence, where the next bell would be taken for
@@ -541,7 +540,7 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
     r = client_rings_new(to_daemon, to_client, &rings, ret_fds);
     if (r < 0)
         return r;
-    rings->owner = connection;
+    rings->bell.poll.data = connection;
     rings->bell.rung = on_bell;
     r = bells_add(&connection->rota->bells, &rings->bell);
     if (r < 0) {
@@ -549,6 +548,7 @@ int connection_open_rings(struct connection *connection, uint32_t to_daemon, uin
         client_rings_free(rings);
         return r;
     }
+    connection->n_handles++;
     connection->rings = rings;
     return 0;
 }
@@ -575,6 +575,7 @@ int connection_open(struct connection *connection, struct rota *rota, int fd,
         close(fd);
         return r;
     }
+    connection->n_handles = 1;
     connection->poll.data = connection;
     watch(connection);
     return 0;
@@ -584,6 +585,8 @@ static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
 
+    if (--connection->n_handles)
+        return;
     client_rings_free(connection->rings);
     connection->rings = NULL;
     connection->events->closed(connection);
@@ -597,7 +600,7 @@ void connection_close(struct connection *connection)
     rota_remove(connection->rota, &connection->member);
     uv_close((uv_handle_t *)&connection->poll, on_closed);
     if (connection->rings)
-        bells_remove(&connection->rota->bells, &connection->rings->bell);
+        bells_close(&connection->rota->bells, &connection->rings->bell, on_closed);
     close(connection->fd);
 
     while (connection->out) {

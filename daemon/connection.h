@@ -45,6 +45,7 @@ struct connection {
     bool ready;                         /* what the socket gave waits for a turn */
     bool ended;                         /* the last thing it gave was its end */
     bool closing;
+    unsigned n_handles;                 /* of libuv, not closed yet */
     const char *reason;                 /* why it is broken; NULL: the peer hung up */
 
     uint8_t *kept;                      /* bytes of the socket not handed over yet */

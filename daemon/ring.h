@@ -12,7 +12,6 @@
 struct client_rings {
     struct rings rings;
     struct bell bell;
-    void *owner;                        /* the caller's */
     uint64_t after;                     /* what the socket gave comes after this position */
     uint8_t *rest;                      /* of a frame that takes more than one turn */
     size_t rest_begin, rest_end;
@@ -23,7 +22,7 @@ struct client_rings {
 int client_rings_new(uint32_t to_daemon, uint32_t to_client, struct client_rings **ret_rings,
                      int ret_fds[2]);
 
-/* The bell is not among those that are heard. */
+/* The bell is closed, or was never added. */
 void client_rings_free(struct client_rings *rings);
 
 /* Put a frame into the ring to the client: 1, 0 when there is no room, -EPROTO for a client that

@@ -48,12 +48,10 @@ struct rota {
     uint64_t moved_ns;                  /* when we went to another CPU last */
 };
 
-#define ROTA_NULL { .bells = BELLS_NULL }
-
-/* -errno. */
+/* Runs the loop. -errno. */
 int rota_init(struct rota *rota, uv_loop_t *loop, const uint64_t *spin_us);
 
-/* Safe on ROTA_NULL, too. */
+/* Safe on zeroes, too. */
 void rota_deinit(struct rota *rota);
 
 /* One round; where @p wait, and nobody has anything to do, when there is something. False: there are

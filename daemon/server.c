@@ -371,7 +371,6 @@ int server_new(uv_loop_t *loop, struct gpu *gpu, const struct config *config,
     server->loop = loop;
     server->config = config;
     server->spare_fd = spare_open();
-    server->rota = (struct rota)ROTA_NULL;
 
     r = arena_init(&server->arena, ARENA_SIZE);
     if (r == 0)
