@@ -3,7 +3,7 @@
 
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
-pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv>=1.44) # uv_backend_timeout() knows of new watchers
 pkg_check_modules(protobuf_c REQUIRED IMPORTED_TARGET libprotobuf-c)
 pkg_check_modules(ze_loader REQUIRED IMPORTED_TARGET libze_loader)
 pkg_check_modules(json_c REQUIRED IMPORTED_TARGET json-c)

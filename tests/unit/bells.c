@@ -169,6 +169,36 @@ Test(bells, timers_fire_after_long_work)
     cr_assert_lt(uv_hrtime() - begin, UINT64_C(1000000) * LONG_MS * 3 / 2);
 }
 
+static uv_poll_t other;
+
+static void on_other(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    fired++;
+    uv_close((uv_handle_t *)poll, NULL);
+}
+
+static void watch_other(struct bell *bell)
+{
+    if (!heard[bell - all]++)
+        uv_poll_start(&other, UV_READABLE, on_other);
+}
+
+/* libuv puts into its set at the next round only what it is to watch. */
+Test(bells, what_a_bell_begins_to_watch_is_watched)
+{
+    int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    cr_assert_eq(uv_poll_init(&loop, &other, fd), 0);
+    all[3].rung = watch_other;
+    ring(3);
+    while (!fired)
+        round_of(true);
+    round_of(false);
+    close(fd);
+}
+
 /* One that rang, and is removed before it is its turn, may be gone. */
 Test(bells, who_is_removed_is_told_nothing)
 {
