@@ -18,7 +18,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
+
+#define TOLD_WITHIN_MS 200u
 
 struct rank {
     struct team *team;                  /* borrowed: outlives us */
@@ -197,6 +200,19 @@ static int first_lost(struct rank *rank)
     return -1;
 }
 
+/* The daemon may know of a death before the parent of the ranks does, who tells us: wait for it a little. */
+static int first_lost_soon(struct rank *rank)
+{
+    const struct timespec pause = { .tv_nsec = 1000000 };
+    int lost = first_lost(rank);
+
+    for (unsigned i = 0; lost < 0 && i < TOLD_WITHIN_MS; i++) {
+        nanosleep(&pause, NULL);
+        lost = first_lost(rank);
+    }
+    return lost;
+}
+
 static xpurt_result explain(struct rank *rank, xpurt_result result, char *reason, size_t size)
 {
     char said[400];
@@ -205,7 +221,7 @@ static xpurt_result explain(struct rank *rank, xpurt_result result, char *reason
     snprintf(said, sizeof(said), "%s", problem_text());
     if (result == XPURT_ERROR_PEER_LOST || result == XPURT_ERROR_DEPENDENCY ||
         result == XPURT_ERROR_STALE_HANDLE)
-        lost = first_lost(rank);
+        lost = first_lost_soon(rank);
     if (lost < 0) {
         snprintf(reason, size, "%s", said);
         return result;
