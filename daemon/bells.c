@@ -54,21 +54,20 @@ void bells_deinit(struct bells *bells)
 
 /* Watch for edges: nobody has to read the eventfd. libuv has put it into its set by now, and does not
  * touch it there again until it closes it. Where that fails it is told again and again until it is read. */
-HOT static void tell(struct bell *bell)
+HOT static void tell(struct bell *bell, bool broken)
 {
     struct epoll_event event = { .events = EPOLLIN | EPOLLET, .data.fd = bell->fd };
 
     if (!bell->edge)
         bell->edge =
             epoll_ctl(uv_backend_fd(bell->poll.loop), EPOLL_CTL_MOD, bell->fd, &event) == 0;
-    bell->rung(bell);
+    bell->rung(bell, broken);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    (void)status;
     (void)events;
-    tell((struct bell *)poll);
+    tell((struct bell *)poll, status < 0);
 }
 
 static int grow(struct bells *bells, int size)
@@ -133,7 +132,7 @@ HOT bool bells_await(struct bells *bells, bool wait)
         struct bell *bell = fd >= 0 && fd < bells->size ? bells->by_fd[fd] : NULL;
 
         if (bell)
-            tell(bell);
+            tell(bell, heard[i].events & EPOLLERR);
         else
             loop_ready = true;
     }

@@ -6,10 +6,10 @@
 #include <uv.h>
 
 struct bell {
-    uv_poll_t poll;                     /* first; its `data` is the owner's */
-    int fd;                             /* an eventfd that does not block */
-    void (*rung)(struct bell *bell);
-    bool edge;                          /* the kernel tells of each ring once */
+    uv_poll_t poll;                               /* first; its `data` is the owner's */
+    int fd;                                       /* an eventfd that does not block */
+    void (*rung)(struct bell *bell, bool broken); /* broken: it tells nothing any more */
+    bool edge;                                    /* the kernel tells of each ring once */
 };
 
 struct bells {

@@ -513,12 +513,16 @@ void connection_resume(struct connection *connection)
 
 /* ---- rings ---------------------------------------------------------------------------------------------- */
 
-HOT static void on_bell(struct bell *bell)
+HOT static void on_bell(struct bell *bell, bool broken)
 {
     struct connection *connection = bell->poll.data;
     struct client_rings *rings = connection->rings;
     enum turn turn = TURN_OVER;
 
+    if (broken) {
+        connection_break(connection, NULL);
+        return;
+    }
     /* Whoever rang may be waiting: first the work, then silence, where the next bell would be taken for
      * this one; and only then may the ring be put to sleep. */
     ring_rouse(&rings->rings.to_daemon);

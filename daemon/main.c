@@ -238,11 +238,12 @@ static void daemon_deinit(struct daemon *daemon)
     if (daemon->loop_open) {
         if (daemon->server && !daemon->stopping)
             server_close(daemon->server, on_server_closed, daemon);
-        if (daemon->server)
+        if (daemon->server) {
             server_run(daemon->server);
-        else
+        } else {
             uv_walk(&daemon->loop, close_handle, NULL);
-        uv_run(&daemon->loop, UV_RUN_DEFAULT); /* nothing is left in it but without a server */
+            uv_run(&daemon->loop, UV_RUN_DEFAULT);
+        }
     }
     server_free(daemon->server);
     gpu_close(daemon->gpu);

@@ -15,15 +15,22 @@ static uv_loop_t loop;
 static uv_timer_t timer;
 static struct bells bells;
 static struct bell all[BELLS];
-static unsigned heard[BELLS], fired;
+static unsigned heard[BELLS], fired, broken;
 static bool silence_others;
 
-static void on_rung(struct bell *bell)
+static void on_rung(struct bell *bell, bool is_broken)
 {
+    cr_assert_not(is_broken);
     heard[bell - all]++;
     for (unsigned i = 0; silence_others && i < BELLS; i++)
         if (&all[i] != bell && !uv_is_closing((uv_handle_t *)&all[i].poll))
             bells_close(&bells, &all[i], NULL);
+}
+
+static void on_broken(struct bell *bell, bool is_broken)
+{
+    (void)bell;
+    broken += is_broken;
 }
 
 static void ring(unsigned i)
@@ -169,6 +176,34 @@ Test(bells, timers_fire_after_long_work)
     cr_assert_lt(uv_hrtime() - begin, UINT64_C(1000000) * LONG_MS * 3 / 2);
 }
 
+/* What reports an error: the end of a pipe that nobody reads. */
+static void hear_broken(void)
+{
+    struct bell bell = { .rung = on_broken };
+    int ends[2];
+
+    cr_assert_eq(pipe(ends), 0);
+    close(ends[0]);
+    bell.fd = ends[1];
+    cr_assert_eq(bells_add(&bells, &bell), 0);
+    while (!broken)
+        round_of(true);
+    bells_close(&bells, &bell, NULL);
+    round_of(false);
+    close(ends[1]);
+}
+
+Test(bells, a_broken_one_says_so)
+{
+    hear_broken();
+}
+
+Test(bells, a_broken_one_says_so_by_the_loop)
+{
+    bells.direct = false;
+    hear_broken();
+}
+
 static uv_poll_t other;
 
 static void on_other(uv_poll_t *poll, int status, int events)
@@ -179,8 +214,9 @@ static void on_other(uv_poll_t *poll, int status, int events)
     uv_close((uv_handle_t *)poll, NULL);
 }
 
-static void watch_other(struct bell *bell)
+static void watch_other(struct bell *bell, bool is_broken)
 {
+    cr_assert_not(is_broken);
     if (!heard[bell - all]++)
         uv_poll_start(&other, UV_READABLE, on_other);
 }

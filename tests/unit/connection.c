@@ -810,6 +810,15 @@ Test(connection, rings_only_once_and_of_good_sizes)
     rings_unmap(&rings);
 }
 
+Test(connection, a_bell_that_is_broken)
+{
+    open_rings();
+    connection.rings->bell.rung(&connection.rings->bell, true);
+    turn();
+    cr_assert_eq(lost, 1);
+    rings_unmap(&rings);
+}
+
 /* The client shares the bell's flags, and may have taken what was in it. */
 Test(connection, a_bell_that_would_block)
 {
@@ -821,7 +830,7 @@ Test(connection, a_bell_that_would_block)
     cr_assert_eq(eventfd_read(bell, &count), 0);
     cr_assert_eq(eventfd_write(bell, 1), 0);
     turn();
-    connection.rings->bell.rung(&connection.rings->bell);
+    connection.rings->bell.rung(&connection.rings->bell, false);
     cr_assert_eq(lost, 0);
     rings_unmap(&rings);
 }
