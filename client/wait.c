@@ -12,9 +12,9 @@
 #include "client/arena.h"
 #include "client/result.h"
 #include "client/session.h"
+#include "proto/cpu.h"
 #include "proto/hot.h"
 
-#include <sched.h>
 #include <time.h>
 
 #define SPIN_NS UINT64_C(20000)         /* a hand-off to a busy process takes less */
@@ -199,8 +199,7 @@ static bool spin(uint64_t point)
     now = now_ns();
     seldom = now - last > SELDOM_NS;
     last = now;
-    if (seldom &&
-        atomic_load_explicit(&header->cpu, memory_order_relaxed) == (uint32_t)sched_getcpu() + 1)
+    if (seldom && atomic_load_explicit(&header->cpu, memory_order_relaxed) == cpu_here())
         return false;
     end = now + SPIN_NS;
     do {

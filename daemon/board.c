@@ -10,13 +10,13 @@
  */
 #include "daemon/board.h"
 #include "daemon/user.h"
+#include "proto/cpu.h"
 #include "proto/hot.h"
 
 #include <xpurt/base.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -198,7 +198,7 @@ void board_orphan(struct board *board)
 HOT void board_say_where(struct board *board)
 {
     _Atomic uint32_t *word = &board->progress->header.cpu;
-    uint32_t cpu = (uint32_t)sched_getcpu() + 1;
+    uint32_t cpu = cpu_here();
 
     if (atomic_load_explicit(word, memory_order_relaxed) != cpu)
         atomic_store_explicit(word, cpu, memory_order_relaxed);

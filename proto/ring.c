@@ -7,10 +7,10 @@
 #include "proto/ring.h"
 
 #include "proto/board.h"
+#include "proto/cpu.h"
 #include "proto/hot.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -113,7 +113,7 @@ bool ring_consumed(const struct ring *ring, uint64_t position)
 
 HOT void ring_say_where(struct ring *ring)
 {
-    uint32_t cpu = (uint32_t)sched_getcpu() + 1;
+    uint32_t cpu = cpu_here();
 
     if (atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed) != cpu)
         atomic_store_explicit(&ring->shared->cpu, cpu, memory_order_relaxed);
@@ -169,10 +169,11 @@ HOT bool ring_near(const struct ring *ring)
 {
     uint32_t cpu = atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed);
 
-    return cpu && cpu == (uint32_t)sched_getcpu() + 1;
+    return cpu && cpu == cpu_here();
 }
 
 HOT void ring_rouse(struct ring *ring)
 {
-    atomic_store(&ring->shared->asleep, 0);
+    if (atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed)) /* a barrier less */
+        atomic_store(&ring->shared->asleep, 0);
 }

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -176,4 +177,24 @@ Test(ring, wild_heads)
     cr_assert_eq(ring_room(producer, 10), 1);
     atomic_store(&producer->shared->head, 9);
     cr_assert_eq(ring_room(producer, 11), -EPROTO, "it went back");
+}
+
+/* On every CPU that we may run on, as the kernel says itself. */
+Test(ring, says_where_the_producer_is)
+{
+    cpu_set_t all, one;
+
+    cr_assert_eq(sched_getaffinity(0, sizeof(all), &all), 0);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &all))
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+        cr_assert_not(ring_near(consumer));
+        ring_say_where(producer);
+        cr_assert_eq(consumer->shared->cpu, (uint32_t)cpu + 1);
+        cr_assert(ring_near(consumer));
+    }
+    cr_assert_eq(sched_setaffinity(0, sizeof(all), &all), 0);
 }
