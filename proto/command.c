@@ -22,6 +22,11 @@
 #define WAIT TAG(2, BYTES)              /* Command.wait */
 #define FIELDS 4                        /* Record has 1 to 3, Wait 1 and 2 */
 
+/* The tag of each field in the byte of its number. */
+#define FIELD_TAG(field, wire) ((uint32_t)TAG(field, wire) << 8 * (field))
+#define RECORD_TAGS (FIELD_TAG(1, VARINT) | FIELD_TAG(2, VARINT) | FIELD_TAG(3, FIXED64))
+#define WAIT_TAGS (FIELD_TAG(1, VARINT) | FIELD_TAG(2, FIXED64))
+
 HOT static uint8_t *put_varint(uint8_t *out, unsigned field, uint64_t value)
 {
     if (!value)
@@ -88,16 +93,15 @@ HOT static const uint8_t *take_varint(const uint8_t *in, const uint8_t *end, uin
 }
 
 /* Fields that have the wire types of @p tags; false when there are others. */
-HOT static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t tags[FIELDS],
+HOT static bool take_fields(const uint8_t *in, const uint8_t *end, uint32_t tags,
                             uint64_t values[FIELDS])
 {
     while (in && in < end) {
         unsigned field = *in >> 3;
 
-        if (!field || field >= FIELDS || *in != tags[field])
+        if (!field || field >= FIELDS || *in != (uint8_t)(tags >> 8 * field))
             return false;
-        in++;
-        if (tags[field] == TAG(field, VARINT)) {
+        if (*in++ == TAG(field, VARINT)) {
             in = take_varint(in, end, &values[field]);
         } else {
             if (end - in < 8)
@@ -112,10 +116,6 @@ HOT static bool take_fields(const uint8_t *in, const uint8_t *end, const uint8_t
 
 HOT size_t command_take(const uint8_t *in, size_t size, struct command *ret_command)
 {
-    static const uint8_t tags[][FIELDS] = {
-        [COMMAND_RECORD] = { 0, TAG(1, VARINT), TAG(2, VARINT), TAG(3, FIXED64) },
-        [COMMAND_WAIT] = { 0, TAG(1, VARINT), TAG(2, FIXED64) },
-    };
     uint64_t values[FIELDS] = { 0 };
     struct command command = { .kind = COMMAND_OTHER };
     const uint8_t *body;
@@ -129,10 +129,10 @@ HOT size_t command_take(const uint8_t *in, size_t size, struct command *ret_comm
     command.bytes = body;
     command.size = (size_t)length;
     if (length >= 2 && (body[0] == RECORD || body[0] == WAIT) && body[1] + 2u == length) {
-        unsigned kind = body[0] == RECORD ? COMMAND_RECORD : COMMAND_WAIT;
+        bool record = body[0] == RECORD;
 
-        if (take_fields(body + 2, body + length, tags[kind], values)) {
-            command.kind = kind;
+        if (take_fields(body + 2, body + length, record ? RECORD_TAGS : WAIT_TAGS, values)) {
+            command.kind = record ? COMMAND_RECORD : COMMAND_WAIT;
             command.stream = (uint32_t)values[1];
             command.value = values[2];
             command.stamp = values[3];
