@@ -441,7 +441,7 @@ HOT static bool on_near(const struct rota_member *member)
     return connection->rings && ring_near(&connection->rings->rings.to_daemon);
 }
 
-void connection_yield(struct connection *connection)
+HOT void connection_yield(struct connection *connection)
 {
     if (rota_shared(connection->rota) && on_near(&connection->member))
         connection->rota->yield = true;

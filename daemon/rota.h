@@ -30,7 +30,7 @@ struct rota_member {
     uint64_t quiet_ns; /* since when it waits; 0: it does not */
     uint32_t in_vain;  /* grows with each watch that was, up to a bound */
     uint32_t brief;    /* so many of the next watches are */
-    uint64_t left_ns;  /* when it was put to sleep without a watch; 0: it was not */
+    uint64_t left;     /* when it was put to sleep without a watch, in ticks; 0: it was not */
     uint32_t rash;     /* grows with each time that was a mistake, up to a bound */
     uint32_t stay;     /* so many of the next times it is watched instead */
 };
@@ -40,6 +40,7 @@ struct rota {
     struct rota_member *members;
     uint32_t round;
     const uint64_t *spin_us;            /* borrowed: the most that a member is watched for */
+    uint64_t soon;                      /* in ticks: who is back by then should have been watched */
     uint64_t quiet_round_ns;            /* when the last round was in which nobody had work */
     uint64_t busy_until_ns;             /* others want this CPU: all watches are brief */
     bool yield;                         /* somebody needs this CPU now: after this round */
