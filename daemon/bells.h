@@ -14,6 +14,7 @@ struct bell {
 
 struct bells {
     uv_loop_t *loop;                    /* borrowed: outlives us */
+    int fd;                             /* its epoll set */
     struct bell **by_fd;
     int size;                           /* of that */
     bool direct;                        /* we may look into the loop's epoll set ourselves */
@@ -32,5 +33,5 @@ int bells_add(struct bells *bells, struct bell *bell);
 void bells_close(struct bells *bells, struct bell *bell, uv_close_cb closed);
 
 /* Tell the bells that rang; where @p wait, sleep until one rings or the loop has something to do.
- * True: it has. */
+ * True: it has. The loop's clock may stand meanwhile: who starts a timer updates it before. */
 bool bells_await(struct bells *bells, bool wait);

@@ -115,6 +115,7 @@ int build_start(uv_loop_t *loop, int source_fd, uint64_t timeout_ms, build_done 
         if (r < 0) {
             build_close(build);
         } else {
+            uv_update_time(loop);       /* it stands while bells are told */
             uv_timer_start(&build->timer, on_timer, timeout_ms, 0);
             *ret_build = build;
             return 0;

@@ -32,8 +32,10 @@ static void on_retry(uv_timer_t *timer)
 
 void runtime_retry(struct runtime *runtime)
 {
-    if (!uv_is_active((uv_handle_t *)&runtime->retry))
-        uv_timer_start(&runtime->retry, on_retry, RETRY_MS, 0);
+    if (uv_is_active((uv_handle_t *)&runtime->retry))
+        return;
+    uv_update_time(runtime->loop);      /* it stands while bells are told */
+    uv_timer_start(&runtime->retry, on_retry, RETRY_MS, 0);
 }
 
 int runtime_init(struct runtime *runtime, struct gpu *gpu, const struct limits *limits,

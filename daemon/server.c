@@ -67,8 +67,10 @@ static void hello_timer_set(struct server *server);
 /* Whether one more line about a misbehaving client may go to the log. */
 static bool may_complain(struct server *server)
 {
-    uint64_t now = uv_now(server->loop);
+    uint64_t now;
 
+    uv_update_time(server->loop);       /* it stands while bells are told */
+    now = uv_now(server->loop);
     if (now - server->complaints_since >= 1000) {
         if (server->complaints > COMPLAINTS_MAX)
             log_warning("%u more complaints about clients", server->complaints - COMPLAINTS_MAX);
