@@ -162,13 +162,13 @@ void turn_set(struct turn *turn, uint32_t number)
 
 int turn_await(struct turn *turn, uint32_t number, uint64_t patience_ns)
 {
-    uint64_t end = now_ns() + patience_ns;
+    uint64_t end = patience_ns ? now_ns() + patience_ns : 0;
     uint32_t seen;
 
     while ((seen = atomic_load(&turn->number)) != number) {
         if (row_failed())
             return -1;
-        if (now_ns() < end) {
+        if (patience_ns && now_ns() < end) {
             sched_yield();
             continue;
         }
