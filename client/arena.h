@@ -18,8 +18,8 @@ struct arena_slot {
     bool leased;                        /* the daemon keeps the slot for this session */
 };
 
-/* NULL before the first connection. */
-extern const struct board_progress *arena_boards;
+/* NULL before the first connection. Hidden: each query loads it, without a look at another table. */
+extern __attribute__((visibility("hidden"))) const struct board_progress *arena_boards;
 extern struct board_marks arena_marks[BOARD_SLOTS];
 extern struct arena_slot arena_slots[BOARD_SLOTS];
 

@@ -57,8 +57,9 @@ void connection_on_lost(void (*lost)(void));
 
 enum connection_state connection_state(void);
 
-/* Not 0: commands are collected that were not sent. In the way of each query, hence no call. */
-extern _Atomic uint32_t connection_collected;
+/* Not 0: commands are collected that were not sent. In the way of each query, hence no call; hidden as
+ * arena_boards is. */
+extern __attribute__((visibility("hidden"))) _Atomic uint32_t connection_collected;
 
 /* Look whether the daemon lives, and take in what it sent. Not with the lock held. */
 bool connection_alive(void);

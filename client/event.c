@@ -474,22 +474,28 @@ xpurt_result xpurt_event_get_device(xpurt_event *event, int *ret_device)
 
 /* ---- looking and waiting ------------------------------------------------------------------------------ */
 
+static inline xpurt_result cell_query(const xpurt_event *event)
+{
+    uint64_t point = cell_point(event);
+
+    return !point || arena_reached(point) ? XPURT_SUCCESS : point_poll(point);
+}
+
+/* Where commands are collected they leave first. */
+static __attribute__((noinline)) xpurt_result settle_and_query(const xpurt_event *event)
+{
+    xpurt_result r = session_settle();
+
+    return r ? r : cell_query(event);
+}
+
 xpurt_result xpurt_event_query(xpurt_event *event)
 {
-    uint64_t point;
-    xpurt_result r;
-
     if (pool_mark_of(&events, event) != POOL_LIVE)
         return not_an_event(event);
-    if (atomic_load_explicit(&connection_collected, memory_order_relaxed)) {
-        r = session_settle();
-        if (r)
-            return r;
-    }
-    point = cell_point(event);
-    if (!point || arena_reached(point))
-        return XPURT_SUCCESS;
-    return point_poll(point);
+    if (atomic_load_explicit(&connection_collected, memory_order_relaxed))
+        return settle_and_query(event);
+    return cell_query(event);
 }
 
 xpurt_result xpurt_event_synchronize_for(xpurt_event *event, uint64_t timeout_ns)

@@ -18,16 +18,18 @@ static struct pool_object *pool_at(const struct pool *pool, uint32_t index)
 
 static int pool_reserve(struct pool *pool)
 {
+    size_t span = (size_t)pool->capacity * pool->object_size;
     void *base;
 
     if (atomic_load_explicit(&pool->base, memory_order_relaxed))
         return 0;
 
-    base = mmap(NULL, (size_t)pool->capacity * pool->object_size, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    base = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                0);
     if (base == MAP_FAILED)
         return -1;
-    atomic_store(&pool->base, base);
+    atomic_store_explicit(&pool->base, base, memory_order_relaxed);
+    atomic_store_explicit(&pool->span, span, memory_order_release); /* who sees it sees the base */
     return 0;
 }
 

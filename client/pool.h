@@ -25,7 +25,8 @@ struct pool_object {
 struct pool {
     uint32_t object_size;               /* a power of two */
     uint32_t capacity;
-    _Atomic(char *) base;               /* NULL before the first object */
+    _Atomic(char *) base;               /* NULL before the first object ... */
+    _Atomic uintptr_t span;             /* ... and 0: the bytes of all objects */
     uint32_t used;                      /* objects ever taken */
     uint32_t free;                      /* 1 + the first free object */
 };
@@ -45,11 +46,11 @@ void pool_outdate(struct pool *pool);
 /* What @p pointer is: POOL_FREE also when it never came from the pool. Any thread, any pointer. */
 static inline uint32_t pool_mark_of(struct pool *pool, const void *pointer)
 {
-    char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
-    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)base;
+    uintptr_t span = atomic_load_explicit(&pool->span, memory_order_acquire);
+    uintptr_t base = (uintptr_t)atomic_load_explicit(&pool->base, memory_order_relaxed);
+    uintptr_t offset = (uintptr_t)pointer - base;
 
-    if (!base || offset >= (uintptr_t)pool->capacity * pool->object_size ||
-        (offset & (pool->object_size - 1)))
+    if (offset >= span || (offset & (pool->object_size - 1)))
         return POOL_FREE;
     return atomic_load_explicit(&((struct pool_object *)pointer)->mark, memory_order_relaxed);
 }
