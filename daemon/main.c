@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,12 +40,13 @@ struct daemon {
     struct server *server;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hangup;
-    uv_timer_t watchdog;                /* not started: no watchdog */
+    uv_poll_t watchdog;
+    int watchdog_fd;                    /* a timer of the kernel; < 0: no watchdog */
     bool loop_open;
     bool stopping;
 };
 
-#define DAEMON_NULL { .listener = LISTENER_NULL }
+#define DAEMON_NULL { .listener = LISTENER_NULL, .watchdog_fd = -1 }
 
 static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 
@@ -65,7 +67,8 @@ static void on_server_closed(void *data)
     close_handle((uv_handle_t *)&daemon->terminate, NULL);
     close_handle((uv_handle_t *)&daemon->interrupt, NULL);
     close_handle((uv_handle_t *)&daemon->hangup, NULL);
-    close_handle((uv_handle_t *)&daemon->watchdog, NULL);
+    if (daemon->watchdog_fd >= 0)
+        close_handle((uv_handle_t *)&daemon->watchdog, NULL);
 }
 
 static void on_stop(uv_signal_t *handle, int signal_number)
@@ -143,10 +146,35 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static void on_watchdog(uv_timer_t *timer)
+static void on_watchdog(uv_poll_t *poll, int status, int events)
 {
-    (void)timer;
+    const struct daemon *daemon = poll->data;
+    uint64_t times;
+
+    (void)status;
+    (void)events;
+    (void)!read(daemon->watchdog_fd, &times, sizeof(times)); /* or it would be told again at once */
     sd_notify(0, "WATCHDOG=1");
+}
+
+/* Twice in the time that systemd gives us. No timer of the loop: with one it reads the clock before each
+ * sleep, which is in the way of who wakes us up (bells.c). */
+static int start_watchdog(struct daemon *daemon, uint64_t within_us)
+{
+    const uint64_t every_us = within_us / 2;
+    const struct timespec every = { .tv_sec = (time_t)(every_us / 1000000),
+                                    .tv_nsec = (long)(every_us % 1000000 * 1000) };
+    const struct itimerspec times = { .it_interval = every, .it_value = { .tv_nsec = 1 } };
+    int r;
+
+    daemon->watchdog_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (daemon->watchdog_fd < 0 || timerfd_settime(daemon->watchdog_fd, 0, &times, NULL) < 0)
+        return -errno;
+    r = uv_poll_init(&daemon->loop, &daemon->watchdog, daemon->watchdog_fd);
+    if (r < 0)
+        return r;
+    daemon->watchdog.data = daemon;
+    return uv_poll_start(&daemon->watchdog, UV_READABLE, on_watchdog);
 }
 
 static int start_loop(struct daemon *daemon)
@@ -165,9 +193,8 @@ static int start_loop(struct daemon *daemon)
         handles[i]->data = daemon;
         r = uv_signal_start(handles[i], signals[i] == SIGHUP ? on_hangup : on_stop, signals[i]);
     }
-    uv_timer_init(&daemon->loop, &daemon->watchdog);
     if (r == 0 && sd_watchdog_enabled(1, &watchdog_us) > 0)
-        r = uv_timer_start(&daemon->watchdog, on_watchdog, 0, watchdog_us / 2000);
+        r = start_watchdog(daemon, watchdog_us);
     return r;
 }
 
@@ -249,6 +276,8 @@ static void daemon_deinit(struct daemon *daemon)
     gpu_close(daemon->gpu);
     if (daemon->loop_open && uv_loop_close(&daemon->loop) < 0)
         assert(!"every handle was closed");
+    if (daemon->watchdog_fd >= 0)
+        close(daemon->watchdog_fd);
     config_deinit(&daemon->config);
 }
 
