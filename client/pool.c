@@ -21,7 +21,7 @@ static int pool_reserve(struct pool *pool)
     size_t span = (size_t)pool->capacity * pool->object_size;
     void *base;
 
-    if (atomic_load_explicit(&pool->base, memory_order_relaxed))
+    if (atomic_load_explicit(&pool->span, memory_order_relaxed))
         return 0;
 
     base = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
