@@ -115,16 +115,15 @@ static int loop_timeout(uv_loop_t *loop)
     return uv_backend_timeout(loop);
 }
 
-/* epoll_wait(2) without the C library's, which lets others cancel a thread there: pages and lines that
- * are cold in who wakes up. The same goes for what is called before the next sleep. */
+/* Sleep. Without epoll_wait(), which lets others cancel a thread there: the C library's part of that is
+ * cold in who wakes up. */
 HOT static int hear(const struct bells *bells, struct epoll_event *events, int timeout)
 {
-    long n = syscall(SYS_epoll_pwait, bells->fd, events, HEARD_MAX, timeout, NULL, 0);
-    const char *next = (const char *)uv_backend_timeout;
-
-    __builtin_prefetch(next);
-    __builtin_prefetch(next + CACHE_LINE);
-    return (int)n;
+#ifdef __SANITIZE_THREAD__              /* it delivers signals there */
+    return epoll_wait(bells->fd, events, HEARD_MAX, timeout);
+#else
+    return (int)syscall(SYS_epoll_pwait, bells->fd, events, HEARD_MAX, timeout, NULL, 0);
+#endif
 }
 
 HOT bool bells_await(struct bells *bells, bool wait)
@@ -140,8 +139,9 @@ HOT bool bells_await(struct bells *bells, bool wait)
     timeout = loop_timeout(bells->loop);
     loop_ready = timeout == 0;
     n = hear(bells, heard, wait ? timeout : 0);
-    if (timeout >= 0)                   /* else nobody looks at it */
-        uv_update_time(bells->loop);
+    /* What is called next in another library, before we sleep again: there by then. */
+    __builtin_prefetch((const char *)uv_backend_timeout);
+    __builtin_prefetch((const char *)uv_backend_timeout + CACHE_LINE);
     loop_ready |= n <= 0 && wait;       /* one is due, most likely */
     for (int i = 0; i < n; i++) {
         int fd = heard[i].data.fd;

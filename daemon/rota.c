@@ -30,8 +30,8 @@
 #define RATE_NS UINT64_C(20000)         /* time enough to learn how fast the counter is ... */
 #define RATES 3u                        /* ... if measured so often */
 
-/* The processor's counter, where it has one: who has just woken up has the pages of the kernel's clock
- * in no cache, and that costs a fifth of serving a Record. For guesses only. */
+/* The processor's counter, where it has one, for guesses only. The kernel's clock lies in pages that are
+ * in no cache when we wake up: to read it takes a fifth of what serving a Record does. */
 static uint64_t ticks(void)
 {
 #ifdef __x86_64__

@@ -192,9 +192,11 @@ static void on_hello_timer(uv_timer_t *timer)
 /* Armed only while somebody has not said Hello: an idle daemon has no wake-ups. */
 static void hello_timer_set(struct server *server)
 {
-    uint64_t now = uv_now(server->loop), first = 0;
+    uint64_t now, first = 0;
     struct client *client;
 
+    uv_update_time(server->loop);       /* it stands while bells are told */
+    now = uv_now(server->loop);
     DL_FOREACH(server->clients, client)
         if (client->deadline && (!first || client->deadline < first))
             first = client->deadline;

@@ -174,6 +174,7 @@ HOT bool ring_near(const struct ring *ring)
 
 HOT void ring_rouse(struct ring *ring)
 {
-    if (atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed)) /* a barrier less */
+    /* Only we store 1. Where it is 0 already the producer has taken it, and rings: no barrier needed. */
+    if (atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed))
         atomic_store(&ring->shared->asleep, 0);
 }
