@@ -35,15 +35,21 @@ HOT uint64_t now_ns(void)
 
 uint64_t deadline_in(uint64_t timeout_ns)
 {
-    uint64_t now = now_ns();
+    uint64_t now;
 
+    if (timeout_ns == UINT64_MAX) /* for ever: no look at the clock, which is cold after a sleep */
+        return UINT64_MAX;
+    now = now_ns();
     return timeout_ns < UINT64_MAX - now ? now + timeout_ns : UINT64_MAX;
 }
 
 uint64_t deadline_rest(uint64_t deadline)
 {
-    uint64_t now = now_ns();
+    uint64_t now;
 
+    if (deadline == UINT64_MAX)
+        return UINT64_MAX;
+    now = now_ns();
     return now < deadline ? deadline - now : 0;
 }
 
