@@ -197,16 +197,18 @@ static int futex_round_trip(void)
 static int round_trips(int (*round_trip)(void), uint64_t pause_ns, double seconds, double *ret_ns)
 {
     struct samples samples = SAMPLES_NULL;
-    uint64_t end = deadline_ns(seconds), begin;
+    uint64_t end = deadline_ns(seconds);
     int r;
 
     do {
+        double begin;
+
         if (pause_ns)
             sleep_ns(pause_ns);
-        begin = now_ns();
+        begin = moment_ns();
         r = round_trip();
-        samples_add(&samples, (double)(now_ns() - begin));
-    } while (r == 0 && begin < end);
+        samples_add(&samples, moment_ns() - begin);
+    } while (r == 0 && now_ns() < end);
     *ret_ns = samples_quantile(&samples, 0.5);
     samples_deinit(&samples);
     return r;
