@@ -7,6 +7,7 @@
  *   - figures of a build with sanitizers are not printed: they would mean nothing.
  */
 #include "bench/child.h"
+#include "bench/clock.h"
 #include "bench/daemon.h"
 #include "bench/executed.h"
 #include "bench/promise.h"
@@ -33,8 +34,8 @@ static const char help[] =
     "  --only NAME     rows of that name, which may be a pattern such as 'copy-*'; repeatable.\n"
     "                  Rows 'scale-*' show how figures grow; they are measured only when named\n"
     "  --list          say what rows there are\n"
-    "  --seconds S     of measuring for each row, peers included (default 3)\n"
-    "  --runs N        xpurt and its peers take turns N times; medians are printed (default 5)\n"
+    "  --seconds S     of measuring for each row, peers included (default 4)\n"
+    "  --runs N        xpurt and its peers take turns N times; medians are printed (default 9)\n"
     "  --json FILE     write the figures there too; -: instead of the table, to standard output\n"
     "  --socket PATH   measure the daemon that serves there, instead of a private one that uses\n"
     "                  the software device and lies beside this program\n"
@@ -341,7 +342,7 @@ static int run_role(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct options options = { .seconds = 3, .runs = 5 };
+    struct options options = { .seconds = 4, .runs = 9 };
     int r;
 
     if (argc == 3 && strcmp(argv[1], "--as") == 0)
@@ -349,6 +350,7 @@ int main(int argc, char **argv)
     r = options_parse(&options, argc, argv);
     if (r)
         return r < 0 ? -r : EXIT_SUCCESS;
+    clock_init();
     if (options.list) {
         list(&options);
         return EXIT_SUCCESS;
