@@ -350,11 +350,11 @@ int main(int argc, char **argv)
     r = options_parse(&options, argc, argv);
     if (r)
         return r < 0 ? -r : EXIT_SUCCESS;
-    clock_init();
     if (options.list) {
         list(&options);
         return EXIT_SUCCESS;
     }
+    clock_init();
     find_program();
     raise_descriptor_limit();
     return bench(&options) ? EXIT_SUCCESS : EXIT_FAILURE;
