@@ -481,7 +481,7 @@ static inline xpurt_result cell_query(const xpurt_event *event)
     return !point || arena_reached(point) ? XPURT_SUCCESS : point_poll(point);
 }
 
-/* Where commands are collected they leave first. */
+/* Where commands are collected they leave first. Apart: a query without any needs no stack then. */
 static __attribute__((noinline)) xpurt_result settle_and_query(const xpurt_event *event)
 {
     xpurt_result r = session_settle();

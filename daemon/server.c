@@ -64,13 +64,18 @@ struct server {
 static void server_settle(struct server *server);
 static void hello_timer_set(struct server *server);
 
+/* In milliseconds. The loop's clock stands while bells are told. */
+static uint64_t now_ms(const struct server *server)
+{
+    uv_update_time(server->loop);
+    return uv_now(server->loop);
+}
+
 /* Whether one more line about a misbehaving client may go to the log. */
 static bool may_complain(struct server *server)
 {
-    uint64_t now;
+    uint64_t now = now_ms(server);
 
-    uv_update_time(server->loop);       /* it stands while bells are told */
-    now = uv_now(server->loop);
     if (now - server->complaints_since >= 1000) {
         if (server->complaints > COMPLAINTS_MAX)
             log_warning("%u more complaints about clients", server->complaints - COMPLAINTS_MAX);
@@ -177,7 +182,7 @@ static const struct connection_events client_events = {
 static void on_hello_timer(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    uint64_t now = uv_now(server->loop);
+    uint64_t now = now_ms(server);
     struct client *client;
 
     DL_FOREACH(server->clients, client)
@@ -192,11 +197,9 @@ static void on_hello_timer(uv_timer_t *timer)
 /* Armed only while somebody has not said Hello: an idle daemon has no wake-ups. */
 static void hello_timer_set(struct server *server)
 {
-    uint64_t now, first = 0;
+    uint64_t now = now_ms(server), first = 0;
     struct client *client;
 
-    uv_update_time(server->loop);       /* it stands while bells are told */
-    now = uv_now(server->loop);
     DL_FOREACH(server->clients, client)
         if (client->deadline && (!first || client->deadline < first))
             first = client->deadline;
@@ -251,7 +254,7 @@ static int client_new(struct server *server, int fd)
     server->n_handles++;
     client->session.charged = session_charge(&client->session, 0, CHARGE_SESSIONS, 1);
     if (client->session.charged) {
-        client->deadline = uv_now(server->loop) + server->config->limits.hello_timeout_ms;
+        client->deadline = now_ms(server) + server->config->limits.hello_timeout_ms;
         if (!uv_is_active((uv_handle_t *)&server->hello_timer))
             hello_timer_set(server);
     } else {
