@@ -71,7 +71,7 @@ static uint64_t watch_ns(const struct rota *rota, const struct rota_member *memb
 static void watch_end(struct rota *rota, struct rota_member *member, uint64_t now, bool work)
 {
     if (work && now - member->quiet_ns > BRIEF_NS)
-        member->in_vain = 0;
+        member->in_vain = member->missed = 0;
     if (work)
         return;
     if (now < rota->busy_until_ns) {
@@ -87,63 +87,6 @@ static void watch_end(struct rota *rota, struct rota_member *member, uint64_t no
 void rota_worked(struct rota *rota)
 {
     rota->quiet_round_ns = 0;
-}
-
-/* It is back: was it right not to watch it? */
-static void judge(const struct rota *rota, struct rota_member *member)
-{
-    bool mistake = ticks() - member->left < rota->soon;
-
-    member->rash = mistake ? (member->rash < BRIEF_MAX ? 2 * member->rash + 1 : BRIEF_MAX) : 0;
-    member->stay = member->rash;
-    member->left = 0;
-}
-
-/* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
-HOT static bool leave(struct rota *rota, struct rota_member *member)
-{
-    if (!member->near(member))
-        return false;
-    if (member->stay) {
-        member->stay--;
-        return false;
-    }
-    if (!member->sleep(member))
-        return false;
-    member->left = ticks();
-    rota_remove(rota, member);
-    return true;
-}
-
-/* What becomes of a member after a turn. */
-static void turn_end(struct rota *rota, struct rota_member *member, enum turn turn, uint64_t now)
-{
-    if (turn == TURN_OVER)
-        rota_remove(rota, member);
-    if (turn == TURN_WORKED) {
-        if (member->quiet_ns)
-            watch_end(rota, member, now, true);
-        member->quiet_ns = 0;
-        rota_worked(rota);
-        if (member->listed && leave(rota, member))
-            return;
-    }
-    if (turn != TURN_QUIET || !member->listed)
-        return;
-
-    if (!member->quiet_ns)
-        member->quiet_ns = now;
-    if (now - member->quiet_ns < watch_ns(rota, member) || !member->sleep(member))
-        return;
-    watch_end(rota, member, now, false);
-    rota_remove(rota, member);
-}
-
-static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
-{
-    if (member->left)
-        judge(rota, member);
-    turn_end(rota, member, member->turn(member), now);
 }
 
 /* Be allowed @p before again. The kernel remembers what was asked for: where that is all there is, ask
@@ -174,6 +117,94 @@ static bool move(void)
     return moved;
 }
 
+/* Go away from this CPU; not all the time. False: stay. */
+static bool give_way(struct rota *rota, uint64_t now)
+{
+    if (now - rota->moved_ns <= MOVE_EVERY_NS)
+        return false;
+    rota->moved_ns = now;
+    return move();
+}
+
+/* It is back, and was watched for too short a time: again and again, from another CPU, and a long watch
+ * was in vain, or there would be no short ones? It goes on when we leave this CPU to somebody else, on
+ * whom it waits; then each of its bells has to get to another CPU, which takes longest of all. */
+static void judge_watch(struct rota *rota, struct rota_member *member, bool mistake)
+{
+    member->missed = mistake && !member->near(member) ? member->missed + 1 : 0;
+    if (member->missed < WAYS)
+        return;
+    member->missed = 0;
+    (void)give_way(rota, uv_hrtime());
+}
+
+/* It is back: was it right to put it to sleep? */
+static void judge(struct rota *rota, struct rota_member *member)
+{
+    bool mistake = ticks() - member->left < rota->soon;
+
+    member->left = 0;
+    if (member->watched) {
+        judge_watch(rota, member, mistake);
+        return;
+    }
+    member->rash = mistake ? (member->rash < BRIEF_MAX ? 2 * member->rash + 1 : BRIEF_MAX) : 0;
+    member->stay = member->rash;
+}
+
+static void put_to_sleep(struct rota *rota, struct rota_member *member, bool watched)
+{
+    member->left = ticks();
+    member->watched = watched;
+    rota_remove(rota, member);
+}
+
+/* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
+HOT static bool leave(struct rota *rota, struct rota_member *member)
+{
+    if (!member->near(member))
+        return false;
+    if (member->stay) {
+        member->stay--;
+        return false;
+    }
+    if (!member->sleep(member))
+        return false;
+    put_to_sleep(rota, member, false);
+    return true;
+}
+
+/* What becomes of a member after a turn. */
+static void turn_end(struct rota *rota, struct rota_member *member, enum turn turn, uint64_t now)
+{
+    if (turn == TURN_OVER)
+        rota_remove(rota, member);
+    if (turn == TURN_WORKED) {
+        if (member->quiet_ns)
+            watch_end(rota, member, now, true);
+        member->quiet_ns = 0;
+        rota_worked(rota);
+        if (member->listed && leave(rota, member))
+            return;
+    }
+    if (turn != TURN_QUIET || !member->listed)
+        return;
+
+    if (!member->quiet_ns)
+        member->quiet_ns = now;
+    if (now - member->quiet_ns < watch_ns(rota, member) || !member->sleep(member))
+        return;
+    watch_end(rota, member, now, false);
+    put_to_sleep(rota, member, true);
+}
+
+static void member_turn(struct rota *rota, struct rota_member *member, uint64_t now)
+{
+    if (member->left)
+        judge(rota, member);
+    turn_end(rota, member, member->turn(member), now);
+}
+
 /* Somebody needs this CPU to go on. Again and again, while others keep us busy? Those bring work in
  * heaps, and sleep when there is no room for more: they share a CPU with us well, who waits for each
  * command does not. The kernel sees only that all are busy. */
@@ -181,13 +212,8 @@ static void make_way(struct rota *rota, uint64_t now)
 {
     rota->ways = now - rota->way_ns > WAYS_NS ? 1 : rota->ways + 1;
     rota->way_ns = now;
-    if (rota->ways >= WAYS && now - rota->moved_ns > MOVE_EVERY_NS) {
-        rota->moved_ns = now;
-        rota->ways = 0;
-        if (move())
-            return;
-    }
-    sched_yield();
+    if (rota->ways < WAYS || !give_way(rota, now))
+        sched_yield();
 }
 
 /* Each member has one turn. */

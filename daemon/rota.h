@@ -26,13 +26,15 @@ struct rota_member {
     bool (*sleep)(struct rota_member *member); /* after a turn; false: there is work, or soon */
     bool (*near)(const struct rota_member *member); /* it needs this very CPU to bring work */
     bool listed;
-    uint32_t round;    /* of the last turn */
-    uint64_t quiet_ns; /* since when it waits; 0: it does not */
-    uint32_t in_vain;  /* grows with each watch that was, up to a bound */
-    uint32_t brief;    /* so many of the next watches are */
-    uint64_t left;     /* when it was put to sleep without a watch, in ticks; 0: it was not */
-    uint32_t rash;     /* grows with each time that was a mistake, up to a bound */
-    uint32_t stay;     /* so many of the next times it is watched instead */
+    uint32_t round;                     /* of the last turn */
+    uint64_t quiet_ns;                  /* since when it waits; 0: it does not */
+    uint32_t in_vain;                   /* grows with each watch that was, up to a bound */
+    uint32_t brief;                     /* so many of the next watches are */
+    uint64_t left;                      /* when it was put to sleep, in ticks; 0: it was not */
+    bool watched;                       /* before that; if not: */
+    uint32_t rash;                      /* grows with each time that was a mistake, up to a bound */
+    uint32_t stay;                      /* so many of the next times it is watched instead */
+    uint32_t missed;                    /* so often in a row it was watched for too short a time */
 };
 
 struct rota {

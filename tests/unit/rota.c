@@ -120,3 +120,52 @@ Test(rota, stays_where_it_must)
     CPU_SET((size_t)sched_getcpu(), &one);
     make_way_on(&one);
 }
+
+static enum turn quiet_turn(struct rota_member *member)
+{
+    (void)member;
+    return TURN_QUIET;
+}
+
+static bool always(struct rota_member *member)
+{
+    (void)member;
+    return true;
+}
+
+static bool here(const struct rota_member *member)
+{
+    (void)member;
+    return true;
+}
+
+/* One that brings work by its bell, as soon as it was put to sleep. Whether the loop wanted to move, up
+ * to @p until or so often. */
+static bool ring_at_once(bool (*near)(const struct rota_member *member), uint64_t until)
+{
+    struct rota_member member = { .turn = quiet_turn, .sleep = always, .near = near };
+    struct rota rota;
+    uv_loop_t loop;
+
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(rota_init(&rota, &loop, &spin_us), 0);
+    for (unsigned i = 0; !rota.moved_ns && (until ? uv_hrtime() < until : i < TURNS); i++) {
+        rota_took_turn(&rota, &member, TURN_WORKED);
+        while (member.listed)
+            rota_round(&rota, false);
+    }
+    rota_deinit(&rota);
+    cr_assert_eq(uv_loop_close(&loop), 0);
+    return rota.moved_ns;
+}
+
+/* It goes on once we leave the CPU to somebody else: then not to that one. */
+Test(rota, moves_where_bells_come_from_elsewhere_at_once)
+{
+    cr_assert(ring_at_once(nowhere, uv_hrtime() + MOVE_WITHIN_NS));
+}
+
+Test(rota, stays_where_bells_come_from)
+{
+    cr_assert_not(ring_at_once(here, 0));
+}
