@@ -437,12 +437,17 @@ HOT static xpurt_result send_by_ring(size_t length)
     const eventfd_t once = 1;
     struct frame_header header = { .length = (uint32_t)length };
     struct ring *ring = &connection.rings.to_daemon;
+    uint32_t was;
 
     frame_header_write(ring_at(ring, ring->position), &header);
     ring_say_where(ring);
-    if (!ring_publish(ring, FRAME_HEADER_SIZE + length))
+    was = ring_publish(ring, FRAME_HEADER_SIZE + length);
+    if (was == RING_AWAKE)
         return connection.rung ? bell_check() : XPURT_SUCCESS;
-    (void)!write(connection.bell, &once, sizeof(once));
+    if (was == RING_DOZING)
+        ring_wake(ring);
+    else
+        (void)!write(connection.bell, &once, sizeof(once));
     connection.rung = ring->position;
     connection.rung_ns = now_ns();
     return XPURT_SUCCESS;

@@ -12,6 +12,7 @@
 #include "daemon/bells.h"
 
 #include "proto/hot.h"
+#include "proto/ring.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 
 #define HEARD_MAX 64                    /* at a time; the others come next */
 #define CACHE_LINE 64
+#define ENOUGH 16u
+#define ENOUGH_MAX 4096u
 
 /* Whether what we see in the loop's set is seen there again: by what wakes the loop from elsewhere. */
 static int find_out(struct bells *bells)
@@ -44,12 +47,16 @@ static int find_out(struct bells *bells)
 
 int bells_init(struct bells *bells, uv_loop_t *loop)
 {
-    *bells = (struct bells){ .loop = loop, .fd = uv_backend_fd(loop) };
-    return find_out(bells);
+    int r;
+
+    *bells = (struct bells){ .loop = loop, .fd = uv_backend_fd(loop), .enough = ENOUGH };
+    r = find_out(bells);
+    return r < 0 ? r : lookout_init(&bells->lookout, bells->fd);
 }
 
 void bells_deinit(struct bells *bells)
 {
+    lookout_deinit(&bells->lookout);
     free(bells->by_fd);
     bells->by_fd = NULL;
     bells->size = 0;
@@ -85,6 +92,17 @@ static int grow(struct bells *bells, int size)
     return 0;
 }
 
+/* What was heard last: @p bell alone, or anything else. */
+HOT static void favour(struct bells *bells, struct bell *bell)
+{
+    bells->times = bell && bell == bells->favourite ? bells->times + 1 : 0;
+    bells->favourite = bell;
+    if (bells->times || !bells->watched)
+        return;
+    bells->watched = false;
+    lookout_end(&bells->lookout);
+}
+
 int bells_add(struct bells *bells, struct bell *bell)
 {
     int r = bell->fd < bells->size ? 0 : grow(bells, 2 * bell->fd + 1);
@@ -101,6 +119,8 @@ int bells_add(struct bells *bells, struct bell *bell)
 void bells_close(struct bells *bells, struct bell *bell, uv_close_cb closed)
 {
     bells->by_fd[bell->fd] = NULL;
+    if (bells->favourite == bell)
+        favour(bells, NULL);
     uv_close((uv_handle_t *)&bell->poll, closed);
 }
 
@@ -126,9 +146,39 @@ HOT static int hear(const struct bells *bells, struct epoll_event *events, int t
 #endif
 }
 
+/* Sleep on the ring of the favourite, where that can be had. False: it did not ring. */
+HOT static bool doze(struct bells *bells, int *timeout)
+{
+    struct bell *bell = bells->favourite;
+    uint32_t asleep = RING_ASLEEP;
+
+    if (!bells->watched)
+        lookout_begin(&bells->lookout, bell->asleep);
+    bells->watched = true;
+    if (!atomic_compare_exchange_strong(bell->asleep, &asleep, RING_DOZING))
+        return false;
+    if (lookout_sleep(&bells->lookout, RING_DOZING, *timeout))
+        bells->enough = bells->times < 2 * bells->enough && bells->enough < ENOUGH_MAX ?
+                            2 * bells->enough :
+                            ENOUGH;
+    *timeout = 0;                       /* what else ended the sleep is there already */
+    asleep = RING_DOZING;
+    if (atomic_load(bell->asleep) == RING_DOZING &&
+        atomic_compare_exchange_strong(bell->asleep, &asleep, RING_ASLEEP))
+        return false;
+    favour(bells, bell);
+    return true;
+}
+
+static struct bell *bell_of(const struct bells *bells, int fd)
+{
+    return fd >= 0 && fd < bells->size ? bells->by_fd[fd] : NULL;
+}
+
 HOT bool bells_await(struct bells *bells, bool wait)
 {
     struct epoll_event heard[HEARD_MAX];
+    struct bell *bell;
     int timeout, n;
     bool loop_ready;
 
@@ -138,15 +188,21 @@ HOT bool bells_await(struct bells *bells, bool wait)
     }
     timeout = loop_timeout(bells->loop);
     loop_ready = timeout == 0;
+    if (wait && timeout && bells->times >= bells->enough && doze(bells, &timeout)) {
+        tell(bells->favourite, false);
+        return false;
+    }
     n = hear(bells, heard, wait ? timeout : 0);
     /* What is called next in another library, before we sleep again: there by then. */
     __builtin_prefetch((const char *)uv_backend_timeout);
     __builtin_prefetch((const char *)uv_backend_timeout + CACHE_LINE);
     loop_ready |= n <= 0 && wait;       /* one is due, most likely */
+    if (n > 0 || wait) {
+        bell = n == 1 ? bell_of(bells, heard[0].data.fd) : NULL;
+        favour(bells, bell && bell->asleep ? bell : NULL);
+    }
     for (int i = 0; i < n; i++) {
-        int fd = heard[i].data.fd;
-        struct bell *bell = fd >= 0 && fd < bells->size ? bells->by_fd[fd] : NULL;
-
+        bell = bell_of(bells, heard[i].data.fd);
         if (bell)
             tell(bell, heard[i].events & EPOLLERR);
         else

@@ -2,14 +2,19 @@
 /* daemon/bells.h: what the daemon sleeps on: the bells of rings, and all else that libuv's loop watches. */
 #pragma once
 
+#include "daemon/lookout.h"
+
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct bell {
     uv_poll_t poll;                               /* first; its `data` is the owner's */
     int fd;                                       /* an eventfd that does not block */
     void (*rung)(struct bell *bell, bool broken); /* broken: it tells nothing any more */
-    bool edge;                                    /* the kernel tells of each ring once */
+    _Atomic uint32_t *asleep;           /* of its ring, see proto/ring.h; NULL: it has none */
+    bool edge;                          /* the kernel tells of each ring once */
 };
 
 struct bells {
@@ -18,6 +23,11 @@ struct bells {
     struct bell **by_fd;
     int size;                           /* of that */
     bool direct;                        /* we may look into the loop's epoll set ourselves */
+    struct bell *favourite;             /* that was heard last; NULL: something else was */
+    uint64_t times;                     /* so often in a row */
+    uint64_t enough;                    /* after so many we sleep on the favourite's ring */
+    bool watched;                       /* by the lookout, for such sleeps */
+    struct lookout lookout;
 };
 
 /* Runs the loop. -errno. */

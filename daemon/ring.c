@@ -64,6 +64,7 @@ int client_rings_new(uint32_t to_daemon, uint32_t to_client, struct client_rings
         client_rings_free(rings);
         return r;
     }
+    rings->bell.asleep = &rings->rings.to_daemon.shared->asleep;
     ring_sleep(&rings->rings.to_daemon);
     ret_fds[0] = memory;
     ret_fds[1] = rings->bell.fd;
@@ -95,7 +96,7 @@ int client_rings_send(struct client_rings *rings, const uint8_t *payload, size_t
         return r;
     frame_header_write(out, &header);
     memcpy(out + FRAME_HEADER_SIZE, payload, size);
-    *ret_bell = ring_publish(ring, FRAME_HEADER_SIZE + size);
+    *ret_bell = ring_publish(ring, FRAME_HEADER_SIZE + size) != RING_AWAKE;
     return 1;
 }
 

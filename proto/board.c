@@ -26,5 +26,6 @@ HOT void board_sleep(const _Atomic uint32_t *word, uint32_t seen, uint64_t timeo
         .tv_nsec = (long)(timeout_ns % 1000000000u),
     };
 
-    (void)syscall(SYS_futex, (const uint32_t *)word, FUTEX_WAIT, seen, &timeout, NULL, 0);
+    (void)syscall(SYS_futex, (const uint32_t *)word, FUTEX_WAIT, seen,
+                  timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0);
 }

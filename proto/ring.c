@@ -99,11 +99,18 @@ HOT int ring_room(struct ring *ring, size_t size)
     return size <= ring->size - used(ring);
 }
 
-HOT bool ring_publish(struct ring *ring, size_t size)
+HOT uint32_t ring_publish(struct ring *ring, size_t size)
 {
     ring->position += size;
     atomic_store(&ring->shared->tail, ring->position);
-    return atomic_load(&ring->shared->asleep) && atomic_exchange(&ring->shared->asleep, 0);
+    if (atomic_load(&ring->shared->asleep) == RING_AWAKE)
+        return RING_AWAKE;
+    return atomic_exchange(&ring->shared->asleep, RING_AWAKE);
+}
+
+HOT void ring_wake(struct ring *ring)
+{
+    (void)board_wake(&ring->shared->asleep);
 }
 
 bool ring_consumed(const struct ring *ring, uint64_t position)
@@ -158,7 +165,7 @@ HOT void ring_consume(struct ring *ring, size_t size)
 
 HOT bool ring_sleep(struct ring *ring)
 {
-    atomic_store(&ring->shared->asleep, 1);
+    atomic_store(&ring->shared->asleep, RING_ASLEEP);
     if (atomic_load(&ring->shared->tail) == ring->position)
         return true;
     ring_rouse(ring);
@@ -174,7 +181,7 @@ HOT bool ring_near(const struct ring *ring)
 
 HOT void ring_rouse(struct ring *ring)
 {
-    /* Only we store 1. Where it is 0 already the producer has taken it, and rings: no barrier needed. */
-    if (atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed))
-        atomic_store(&ring->shared->asleep, 0);
+    /* Only we put it to sleep. Where it is awake the producer has seen to that, and rings: no barrier. */
+    if (atomic_load_explicit(&ring->shared->asleep, memory_order_relaxed) != RING_AWAKE)
+        atomic_store(&ring->shared->asleep, RING_AWAKE);
 }

@@ -31,10 +31,16 @@
 #define RING_SIZE_MAX (1u << 20)
 #define RING_LINE 128                   /* two cache lines: they are fetched in pairs */
 
+enum {
+    RING_AWAKE,
+    RING_ASLEEP,                        /* the consumer wants the bell rung */
+    RING_DOZING,                        /* it sleeps on `asleep` itself, a futex word */
+};
+
 struct ring_indices {
     _Alignas(RING_LINE) _Atomic uint64_t tail;    /* by the producer: the end of what is there */
     _Alignas(RING_LINE) _Atomic uint64_t head;    /* by the consumer: what is before is free */
-    _Alignas(RING_LINE) _Atomic uint32_t asleep;  /* the consumer wants the bell rung */
+    _Alignas(RING_LINE) _Atomic uint32_t asleep;  /* how to wake the consumer: RING_* */
     _Atomic uint32_t cpu;                         /* 1 + where the producer was last; 0: not said */
     _Alignas(RING_LINE) _Atomic uint32_t waiting; /* the producer sleeps on `room` */
     _Atomic uint32_t room;                        /* futex word: bumped for a producer that waits */
@@ -86,8 +92,10 @@ static inline uint8_t *ring_at(const struct ring *ring, uint64_t position)
 /* Whether @p size bytes can be written at ring_at(position): 1, 0, or -EPROTO. */
 int ring_room(struct ring *ring, size_t size);
 
-/* What was written is @p size bytes: hand it over. True: the bell must be rung. */
-bool ring_publish(struct ring *ring, size_t size);
+/* What was written is @p size bytes: hand it over. Not RING_AWAKE: the bell must be rung, or, if the
+ * consumer was RING_DOZING, ring_wake() called. */
+uint32_t ring_publish(struct ring *ring, size_t size);
+void ring_wake(struct ring *ring);
 
 /* The producer is on this CPU. A hint for ring_near(). */
 void ring_say_where(struct ring *ring);

@@ -7,6 +7,11 @@
  * who said so: a consumer by a bell, a producer by a futex, once half of the ring is free. What is
  * in the ring when a request is received from the socket is handled before that.
  *
+ * A consumer sleeps until the bell or the socket has something, or dozes on the word `asleep` itself; then a
+ * lookout watches bell and socket, and wakes it, again and again until it has noticed: the lookout does
+ * not change the word, which is not the daemon's to rely on, so that the kernel does not see a wake-up that
+ * comes just before the consumer sleeps.
+ *
  * What is checked, over every interleaving and for all lengths of the frames:
  *   (a) no doorbell is lost: in the end every frame and request was handled, and nobody sleeps with
  *       work to do;
@@ -29,9 +34,12 @@
  *   BREAK_FREED     `head` is stored with release only: `waiting` may be loaded before
  *   BREAK_WAITING   `waiting` is stored with release only: `head` may be loaded before
  *   BREAK_BUMP      FUTEX_WAKE without a bump of `room`
+ *   BREAK_COMPARE   the consumer dozes whatever the word is by then
+ *   BREAK_AGAIN     the lookout wakes once
  *   BREAK_ROOM      `room` is loaded after the second look at `head`
  *   BREAK_FIRST     a request is handled before what is in the ring
  *   BREAK_RECEIVED  what is in the ring is looked at before the request is received
+ * And OLD is a producer that knows only the bell.
  */
 
 #ifndef FRAMES
@@ -69,9 +77,20 @@ end:
 
 bool bell;
 bool asleep;                    /* the producer, on the futex */
+bool dozing;                    /* the consumer, on the word ASLEEP */
 chan socket = [REQUESTS + 1] of { byte };   /* requests; ghost: frames sent before each */
 
 /* ---- The two sides --------------------------------------------------------------------------- */
+
+/* Values of ASLEEP, apart from 0. */
+#define ON_BELL 1
+#define ON_WORD 2
+
+/* What the lookout does, or is to do. */
+#define RESTING  0
+#define WATCHING 1
+#define SEEN     2              /* the consumer has to notice */
+byte lookout_state;
 
 /* The byte i of frame f, of a given length. The first one tells the length. */
 #define BYTE(f, i, length) ((f) * 4 + ((i) -> 3 : (length)))
@@ -81,6 +100,25 @@ byte sent;                      /* ghost: frames; by whom does not matter */
 byte taken;
 byte answered;
 hidden byte whole, ordered, handled;    /* only name their assertions */
+
+#ifdef OLD
+#define KNOWS_DOZING false
+#else
+#define KNOWS_DOZING true
+#endif
+
+#define RING                                                                    \
+    if                                                                          \
+    :: atomic {                                                                 \
+           memory[ASLEEP] == ON_WORD && KNOWS_DOZING ->                         \
+           printf("producer: wakes\n"); memory[ASLEEP] = 0; dozing = false      \
+       }                                                                        \
+    :: atomic {                                                                 \
+           memory[ASLEEP] && !(memory[ASLEEP] == ON_WORD && KNOWS_DOZING) ->    \
+           printf("producer: rings\n"); memory[ASLEEP] = 0; bell = true         \
+       }                                                                        \
+    :: else                                                                     \
+    fi;
 
 proctype producer()
 {
@@ -153,10 +191,7 @@ write:
     atomic { i = 0; tail = tail + length; length = 0; sent++ };
     printf("producer: has written frame %d, tail %d\n", sent, tail);
 #ifdef BREAK_BELL
-    if
-    :: atomic { memory[ASLEEP] -> printf("producer: rings\n"); memory[ASLEEP] = 0; bell = true }
-    :: else
-    fi;
+    RING
 #endif
 #ifndef BREAK_TAIL
     STORE(0, TAIL, tail);
@@ -165,10 +200,7 @@ write:
     FENCE(0);
 #endif
 #ifndef BREAK_BELL
-    if
-    :: atomic { memory[ASLEEP] -> printf("producer: rings\n"); memory[ASLEEP] = 0; bell = true }
-    :: else
-    fi;
+    RING
 #endif
     goto next;
 
@@ -218,7 +250,7 @@ next:
     :: seen != head -> goto take
     :: else
     fi;
-    STORE(1, ASLEEP, 1);
+    STORE(1, ASLEEP, ON_BELL);
 #ifndef BREAK_ASLEEP
     FENCE(1);
 #endif
@@ -228,6 +260,44 @@ next:
     :: else
     fi;
 #endif
+    if
+    :: goto on_bell
+    :: skip
+    fi;
+    if
+    :: lookout_state == RESTING -> lookout_state = WATCHING
+    :: else
+    fi;
+    if
+    :: atomic { FENCE(1) && memory[ASLEEP] == ON_BELL -> memory[ASLEEP] = ON_WORD }
+    :: FENCE(1) && memory[ASLEEP] != ON_BELL -> goto on_bell
+    fi;
+    if
+    :: lookout_state == WATCHING ->
+        atomic {                                /* the kernel compares */
+            if
+#ifdef BREAK_COMPARE
+            :: printf("consumer: dozes\n"); dozing = true
+#else
+            :: memory[ASLEEP] == ON_WORD -> printf("consumer: dozes\n"); dozing = true
+            :: else
+#endif
+            fi
+        };
+end_dozing:
+        !dozing
+    :: else
+    fi;
+    if
+    :: lookout_state == SEEN -> lookout_state = RESTING
+    :: else
+    fi;
+    if
+    :: atomic { memory[ASLEEP] == ON_WORD -> memory[ASLEEP] = ON_BELL; bell = false }
+    :: else
+    fi;
+    goto awake;
+on_bell:
     printf("consumer: sleeps\n");
 end:
     atomic { bell || nempty(socket) -> bell = false };
@@ -277,9 +347,21 @@ take:
     goto next
 }
 
+proctype lookout()
+{
+end:
+    do
+    :: atomic { lookout_state == WATCHING && (bell || nempty(socket)) -> lookout_state = SEEN };
+       atomic { printf("lookout: wakes\n"); dozing = false }
+#ifndef BREAK_AGAIN
+    :: atomic { lookout_state == SEEN && dozing -> printf("lookout: wakes again\n"); dozing = false }
+#endif
+    od
+}
+
 init
 {
-    atomic { run drain(0); run drain(1); run producer(); run consumer() };
+    atomic { run drain(0); run drain(1); run producer(); run consumer(); run lookout() };
 
 end:
     timeout;

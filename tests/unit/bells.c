@@ -2,7 +2,11 @@
 /* tests/unit/bells.c: bells are heard each time, and the loop beside them. */
 #include "daemon/bells.h"
 
+#include "proto/board.h"
+#include "proto/ring.h"
+
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -10,6 +14,11 @@
 #define BELLS 100                       /* more than are heard at a time */
 #define TIMER_MS 20
 #define LONG_MS 1000
+#define RINGS 100                       /* more than it takes to be slept on */
+#define PAUSE_US 300
+#define RACES 2000
+#define RACE_STEPS 500u
+#define RACE_STEP_NS 200u
 
 static uv_loop_t loop;
 static uv_timer_t timer;
@@ -247,4 +256,203 @@ Test(bells, who_is_removed_is_told_nothing)
     cr_assert_lt(0, told());
     cr_assert_eq(told(), heard[7] + heard[8] + heard[9]);
     cr_assert_eq(!heard[7] + !heard[8] + !heard[9], 2, "only the first is told");
+}
+
+/* ---- sleeping on a ring -------------------------------------------------------------------------------- */
+
+/* Two rings, whose bells are the first two of all. */
+static _Atomic uint32_t words[2];
+static _Atomic unsigned slept[2];       /* how often they were put to sleep */
+static _Atomic bool over;
+static unsigned woken_by_word;
+static uv_async_t async;
+
+static void on_ring(struct bell *bell, bool is_broken)
+{
+    cr_assert_not(is_broken);
+    heard[bell - all]++;
+    atomic_store(&words[bell - all], RING_ASLEEP);
+    atomic_fetch_add(&slept[bell - all], 1);
+}
+
+static void on_over(uv_async_t *where)
+{
+    (void)where;
+    atomic_store(&over, true);
+}
+
+static void begin_rings(void)
+{
+    cr_assert_eq(uv_async_init(&loop, &async, on_over), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        all[i].rung = on_ring;
+        all[i].asleep = &words[i];
+    }
+}
+
+/* As a client does, who waits until it was served. */
+static void call(unsigned i)
+{
+    unsigned before = atomic_load(&slept[i]);
+
+    if (atomic_exchange(&words[i], RING_AWAKE) == RING_DOZING) {
+        woken_by_word++;
+        board_wake(&words[i]);
+    } else {
+        ring(i);
+    }
+    while (atomic_load(&slept[i]) == before)
+        usleep(10);
+}
+
+/* The first, then the second, then both in turns, then the loop. */
+static void *call_often(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < 3 * RINGS; i++) {
+        usleep(PAUSE_US);
+        call(i / RINGS < 2 ? i / RINGS : i % 2);
+    }
+    usleep(PAUSE_US);
+    uv_async_send(&async);
+    return NULL;
+}
+
+/* Rounds, until the other thread, or the loop, says that it is over. */
+static void rounds_beside(void *(*thread_main)(void *arg))
+{
+    pthread_t thread;
+
+    atomic_store(&over, false);
+    cr_assert_eq(pthread_create(&thread, NULL, thread_main, NULL), 0);
+    while (!atomic_load(&over))
+        round_of(true);
+    pthread_join(thread, NULL);
+}
+
+/* From now on the loop's thread sleeps on the first ring. */
+static void favour_first(void)
+{
+    while (!bells.watched) {
+        ring(0);                        /* as one that was not asleep yet */
+        words[0] = RING_AWAKE;
+        round_of(true);
+    }
+    round_of(false);                    /* nothing is left to be heard */
+    words[0] = RING_ASLEEP;
+}
+
+static void end_rings(void)
+{
+    uv_close((uv_handle_t *)&async, NULL);
+    uv_run(&loop, UV_RUN_NOWAIT);
+}
+
+Test(bells, whose_calls_end_most_sleeps_is_slept_on)
+{
+    begin_rings();
+    rounds_beside(call_often);
+    cr_assert_geq(heard[0], RINGS * 3 / 2);
+    cr_assert_geq(heard[1], RINGS * 3 / 2);
+    cr_assert_gt(woken_by_word, RINGS / 2);
+    end_rings();
+}
+
+static void *call_second(void *arg)
+{
+    (void)arg;
+    usleep(TIMER_MS * 1000);
+    call(1);
+    uv_async_send(&async);
+    return NULL;
+}
+
+Test(bells, others_are_heard_meanwhile_and_make_it_rarer)
+{
+    uint64_t enough = bells.enough;
+
+    begin_rings();
+    favour_first();
+    rounds_beside(call_second);
+    cr_assert_geq(heard[1], 1);
+    cr_assert_eq(bells.enough, 2 * enough);
+    end_rings();
+}
+
+Test(bells, timers_fire_meanwhile)
+{
+    begin_rings();
+    favour_first();
+    uv_timer_start(&timer, on_timer, TIMER_MS, 0);
+    while (!fired)
+        round_of(true);
+    end_rings();
+}
+
+static void *send_at_once(void *arg)
+{
+    (void)arg;
+    uv_async_send(&async);
+    return NULL;
+}
+
+/* Sooner and later, to meet the moment in which we are about to sleep. */
+Test(bells, what_comes_just_before_the_sleep_is_heard)
+{
+    uint64_t enough = bells.enough;
+
+    begin_rings();
+    for (unsigned i = 0; i < RACES; i++) {
+        pthread_t thread;
+        uint64_t begin;
+
+        bells.enough = enough;
+        favour_first();
+        atomic_store(&over, false);
+        cr_assert_eq(pthread_create(&thread, NULL, send_at_once, NULL), 0);
+        begin = uv_hrtime();
+        while (uv_hrtime() - begin < i % RACE_STEPS * RACE_STEP_NS)
+            ;
+        while (!atomic_load(&over))
+            round_of(true);
+        pthread_join(thread, NULL);
+    }
+    end_rings();
+}
+
+/* A client writes what it likes. */
+static void *scribble(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; !atomic_load(&over); i++) {
+        atomic_store(&words[0], i % 7 ? RING_DOZING : i % 2 ? RING_ASLEEP : RING_AWAKE);
+        if (i % 1000 == 999)
+            uv_async_send(&async);
+    }
+    return NULL;
+}
+
+Test(bells, who_writes_to_the_word_cannot_keep_us_asleep)
+{
+    uint64_t enough = bells.enough;
+
+    begin_rings();
+    for (unsigned i = 0; i < RACES; i++) {
+        bells.enough = enough;
+        favour_first();
+        rounds_beside(scribble);
+    }
+    end_rings();
+}
+
+Test(bells, who_is_slept_on_may_go)
+{
+    begin_rings();
+    favour_first();
+    bells_close(&bells, &all[0], NULL);
+    cr_assert_not(bells.watched);
+    uv_timer_start(&timer, on_timer, TIMER_MS, 0);
+    while (!fired)
+        round_of(true);
+    end_rings();
 }
