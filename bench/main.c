@@ -26,6 +26,7 @@
 
 #define EXIT_USAGE 2
 #define PATTERNS_MAX 64
+#define REST_SECONDS 5                  /* for the host to do something else */
 
 static const char help[] =
     "Usage: xpurt-bench [OPTION]...\n"
@@ -36,6 +37,8 @@ static const char help[] =
     "  --list          say what rows there are\n"
     "  --seconds S     of measuring for each row, peers included (default 4)\n"
     "  --runs N        xpurt and its peers take turns N times; medians are printed (default 9)\n"
+    "  --patience S    rows that a virtual machine's host has spoilt, as it gave the CPUs to others,\n"
+    "                  are measured again, for so long in all (default 120)\n"
     "  --json FILE     write the figures there too; -: instead of the table, to standard output\n"
     "  --socket PATH   measure the daemon that serves there, instead of a private one that uses\n"
     "                  the software device and lies beside this program\n"
@@ -64,6 +67,7 @@ struct options {
     unsigned n_patterns;
     double seconds;
     unsigned runs;
+    double patience;
     const char *json;
     const char *socket;
     bool list;
@@ -117,6 +121,11 @@ static int set_option(struct options *options, int option)
         if (*end || optarg[0] == '-' || options->runs < 1 || options->runs > ROW_RUNS_MAX)
             return wrong("--runs: expected 1 to 99, not", optarg);
         return 0;
+    case 'P':
+        options->patience = strtod(optarg, &end);
+        if (*end || !(options->patience >= 0 && options->patience <= 86400))
+            return wrong("--patience: expected 0 to 86400, not", optarg);
+        return 0;
     case 'j':
         options->json = optarg;
         return 0;
@@ -142,15 +151,11 @@ static int set_option(struct options *options, int option)
 static int options_parse(struct options *options, int argc, char **argv)
 {
     static const struct option long_options[] = {
-        { "only", required_argument, NULL, 'o' },
-        { "seconds", required_argument, NULL, 's' },
-        { "runs", required_argument, NULL, 'r' },
-        { "json", required_argument, NULL, 'j' },
-        { "socket", required_argument, NULL, 'S' },
-        { "list", no_argument, NULL, 'l' },
-        { "pin", no_argument, NULL, 'p' },
-        { "help", no_argument, NULL, 'h' },
-        { 0 },
+        { "only", required_argument, NULL, 'o' }, { "seconds", required_argument, NULL, 's' },
+        { "runs", required_argument, NULL, 'r' }, { "patience", required_argument, NULL, 'P' },
+        { "json", required_argument, NULL, 'j' }, { "socket", required_argument, NULL, 'S' },
+        { "list", no_argument, NULL, 'l' },       { "pin", no_argument, NULL, 'p' },
+        { "help", no_argument, NULL, 'h' },       { 0 },
     };
     int option, r;
 
@@ -230,11 +235,37 @@ static void describe(struct machine *machine)
 
 /* ---- measuring ------------------------------------------------------------------------------------------ */
 
+/* The figures least spoilt by the host, of as many tries as there is @p patience for, in seconds. Which
+ * ones are kept does not depend on what they are. */
+static struct outcome *measure_row(const struct options *options, const struct row *row,
+                                   struct outcome tries[2], double *patience)
+{
+    struct outcome *best = &tries[0], *next = &tries[1], *worse;
+
+    row_run(row, options->seconds, options->runs, best);
+    while (best->stolen > ROW_STOLEN && !best->failed && *patience > 0 && !interrupted) {
+        uint64_t begin = now_ns();
+
+        sleep(REST_SECONDS);
+        if (interrupted)
+            break;
+        row_run(row, options->seconds, options->runs, next);
+        *patience -= (double)(now_ns() - begin) / 1e9;
+        if (next->failed || next->stolen >= best->stolen)
+            continue;
+        worse = best;
+        best = next;
+        next = worse;
+    }
+    return best;
+}
+
 static bool measure(const struct options *options, FILE *json)
 {
-    struct outcome *outcome = shared_memory(sizeof(*outcome));
+    struct outcome *tries = shared_memory(2 * sizeof(*tries)), *outcome;
+    double patience = options->patience;
     struct machine machine = { .cpus = 1 };
-    bool complete = outcome, table = json != stdout;
+    bool complete = tries, table = json != stdout;
 
     describe(&machine);
     if (table)
@@ -244,11 +275,11 @@ static bool measure(const struct options *options, FILE *json)
     for (unsigned i = 0; i < COUNT(lists); i++)
         for (const struct row *row = lists[i]; row->name; row++)
             promise_expect(row);
-    for (unsigned i = 0; i < COUNT(lists) && outcome; i++)
+    for (unsigned i = 0; i < COUNT(lists) && tries; i++)
         for (const struct row *row = lists[i]; row->name && !interrupted; row++) {
             if (!chosen(options, row))
                 continue;
-            row_run(row, options->seconds, options->runs, outcome);
+            outcome = measure_row(options, row, tries, &patience);
             promise_add(row, outcome);
             complete = complete && !outcome->failed;
             if (table)
@@ -342,7 +373,7 @@ static int run_role(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct options options = { .seconds = 4, .runs = 9 };
+    struct options options = { .seconds = 4, .runs = 9, .patience = 120 };
     int r;
 
     if (argc == 3 && strcmp(argv[1], "--as") == 0)

@@ -16,7 +16,7 @@
 #define TEXT NUMBER_SIZE
 
 static struct {
-    unsigned goals, missed, failed;
+    unsigned goals, missed, failed, spoilt;
     char names[1000];                   /* of rows whose goals were missed */
 } total;
 
@@ -151,6 +151,11 @@ void table_row(const struct row *row, struct outcome *outcome)
             side_line(row, outcome, side);
     if (!outcome->failed && outcome->note[0])
         printf("    %s\n", outcome->note);
+    if (outcome->stolen > ROW_STOLEN) {
+        printf("    spoilt: the host gave %.0f %% of the CPU time to others\n",
+               100 * outcome->stolen);
+        total.spoilt++;
+    }
     fflush(stdout);
 }
 
@@ -192,5 +197,8 @@ bool table_end(bool all)
            total.missed ? "; missed: " : "", total.names, total.failed ? "; " : ".\n");
     if (total.failed)
         printf("%u rows could not be measured.\n", total.failed);
+    if (total.spoilt)
+        printf("%u rows were spoilt by the host: measure again when it has less to do.\n",
+               total.spoilt);
     return total.failed == 0;
 }

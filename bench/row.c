@@ -7,6 +7,7 @@
  *     processes gone.
  */
 #include "bench/row.h"
+#include "bench/host.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -136,6 +137,7 @@ static void run(const struct row *row, double seconds, unsigned runs)
 
 void row_run(const struct row *row, double seconds, unsigned runs, struct outcome *outcome)
 {
+    struct host_times begin = host_times();
     int status = 0;
     pid_t pid;
 
@@ -154,6 +156,7 @@ void row_run(const struct row *row, double seconds, unsigned runs, struct outcom
     while (waitpid(pid, &status, 0) < 0)
         if (errno == EINTR)
             kill(pid, SIGKILL);         /* we were told to stop */
+    outcome->stolen = host_stolen(&begin);
     if (WIFSIGNALED(status))
         row_fail(WTERMSIG(status) == SIGALRM ? "it took too long" : "it ended by %s",
                  strsignal(WTERMSIG(status)));

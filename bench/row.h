@@ -15,6 +15,7 @@
 #define ROW_SIDES_MAX 4
 #define ROW_RUNS_MAX 99
 #define ROW_TEXT_SIZE 400
+#define ROW_STOLEN 0.05                 /* from here on the host has spoilt the figures */
 
 /* A figure is good when it is at most (or at least) the bound. An aim is a goal that is not promised
  * yet: it is shown, but missing it is not counted. */
@@ -91,6 +92,7 @@ struct outcome {
     char error[ROW_TEXT_SIZE];
     char note[ROW_TEXT_SIZE];
     unsigned runs;
+    double stolen; /* the part of the CPU time that the host took away, 0 to 1 */
     struct {
         bool skipped;
         double values[ROW_RUNS_MAX];
