@@ -40,14 +40,14 @@ struct xpurt_event {
     bool exported;
 };
 
-_Static_assert(sizeof(struct xpurt_event) <= 64, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_event) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 _Static_assert(XPURT_EVENT_TIMING == CELL_TIMING && XPURT_EVENT_BLOCKING == CELL_BLOCKING &&
                    XPURT_EVENT_INTERPROCESS == CELL_INTERPROCESS,
                "flags are stored as they are");
 _Static_assert(XPURT_IPC_HANDLE_SIZE == HANDLE_SIZE, "one handle");
 
 static uint32_t pinned;                 /* pins of all events */
-static struct pool events = { .object_size = 64, .capacity = EVENTS_MAX };
+static struct pool events = { .capacity = EVENTS_MAX };
 
 /* The cells of the own board. */
 static struct {
@@ -474,11 +474,12 @@ xpurt_result xpurt_event_get_device(xpurt_event *event, int *ret_device)
 
 /* ---- looking and waiting ------------------------------------------------------------------------------ */
 
+/* A cell that was never recorded holds point 0, which is reached whatever lies there. */
 static inline xpurt_result cell_query(const xpurt_event *event)
 {
     uint64_t point = cell_point(event);
 
-    return !point || arena_reached(point) ? XPURT_SUCCESS : point_poll(point);
+    return arena_reached(point) ? XPURT_SUCCESS : point_poll(point);
 }
 
 /* Where commands are collected they leave first. Apart: a query without any needs no stack then. */

@@ -30,9 +30,9 @@ struct xpurt_generator {
     bool is_default;
 };
 
-_Static_assert(sizeof(struct xpurt_generator) <= 64, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_generator) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 
-static struct pool generators = { .object_size = 64, .capacity = GENERATORS_MAX };
+static struct pool generators = { .capacity = GENERATORS_MAX };
 static xpurt_generator *defaults[XPURT_DEVICES_MAX];
 
 /* ---- checks -------------------------------------------------------------------------------------- */

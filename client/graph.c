@@ -41,9 +41,9 @@ struct xpurt_graph {
     struct mark *marks;                 /* in order */
 };
 
-_Static_assert(sizeof(struct xpurt_graph) <= 64, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_graph) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 
-static struct pool graphs = { .object_size = 64, .capacity = GRAPHS_MAX };
+static struct pool graphs = { .capacity = GRAPHS_MAX };
 static uint32_t last_id;
 
 /* ---- life ----------------------------------------------------------------------------------------------- */

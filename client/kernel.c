@@ -23,9 +23,9 @@ struct xpurt_kernel {
     const Xpurt__Kernel *described;     /* borrowed from the module */
 };
 
-_Static_assert(sizeof(struct xpurt_kernel) <= 32, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_kernel) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 
-static struct pool kernels = { .object_size = 32, .capacity = KERNELS_MAX };
+static struct pool kernels = { .capacity = KERNELS_MAX };
 
 void kernels_outdate(void)
 {

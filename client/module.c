@@ -20,9 +20,9 @@
 #define MODULES_MAX 65536u              /* those of before a fork or reset included */
 #define CONTENTS_MAX (256 << 20)        /* no daemon builds that much */
 
-_Static_assert(sizeof(struct xpurt_module) <= 64, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_module) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 
-static struct pool modules = { .object_size = 64, .capacity = MODULES_MAX };
+static struct pool modules = { .capacity = MODULES_MAX };
 
 void modules_end(enum session_end why)
 {

@@ -13,15 +13,15 @@ static struct pool_object *pool_at(const struct pool *pool, uint32_t index)
 {
     char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
 
-    return (struct pool_object *)(base + (size_t)index * pool->object_size);
+    return (struct pool_object *)(base + (size_t)index * POOL_OBJECT_SIZE);
 }
 
 static int pool_reserve(struct pool *pool)
 {
-    size_t span = (size_t)pool->capacity * pool->object_size;
+    size_t span = (size_t)pool->capacity * POOL_OBJECT_SIZE;
     void *base;
 
-    if (atomic_load_explicit(&pool->span, memory_order_relaxed))
+    if (atomic_load_explicit(&pool->places, memory_order_relaxed))
         return 0;
 
     base = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -29,7 +29,8 @@ static int pool_reserve(struct pool *pool)
     if (base == MAP_FAILED)
         return -1;
     atomic_store_explicit(&pool->base, base, memory_order_relaxed);
-    atomic_store_explicit(&pool->span, span, memory_order_release); /* who sees it sees the base */
+    atomic_store_explicit(&pool->places, pool->capacity,
+                          memory_order_release); /* who sees it sees the base */
     return 0;
 }
 
@@ -60,7 +61,7 @@ uint32_t pool_place(const struct pool *pool, const struct pool_object *object)
 {
     const char *base = atomic_load_explicit(&pool->base, memory_order_relaxed);
 
-    return (uint32_t)(((const char *)object - base) / pool->object_size);
+    return (uint32_t)(((const char *)object - base) / POOL_OBJECT_SIZE);
 }
 
 struct pool_object *pool_object(const struct pool *pool, uint32_t place)

@@ -22,11 +22,13 @@ struct pool_object {
     uint32_t next;                      /* 1 + the next free object, 0: none */
 };
 
+#define POOL_OBJECT_SHIFT 6
+#define POOL_OBJECT_SIZE (1u << POOL_OBJECT_SHIFT) /* of each: a cache line */
+
 struct pool {
-    uint32_t object_size;               /* a power of two */
     uint32_t capacity;
     _Atomic(char *) base;               /* NULL before the first object ... */
-    _Atomic uintptr_t span;             /* ... and 0: the bytes of all objects */
+    _Atomic uintptr_t places;           /* ... and 0: the capacity */
     uint32_t used;                      /* objects ever taken */
     uint32_t free;                      /* 1 + the first free object */
 };
@@ -46,11 +48,13 @@ void pool_outdate(struct pool *pool);
 /* What @p pointer is: POOL_FREE also when it never came from the pool. Any thread, any pointer. */
 static inline uint32_t pool_mark_of(struct pool *pool, const void *pointer)
 {
-    uintptr_t span = atomic_load_explicit(&pool->span, memory_order_acquire);
+    uintptr_t places = atomic_load_explicit(&pool->places, memory_order_acquire);
     uintptr_t base = (uintptr_t)atomic_load_explicit(&pool->base, memory_order_relaxed);
     uintptr_t offset = (uintptr_t)pointer - base;
+    unsigned high = 8 * sizeof(offset) - POOL_OBJECT_SHIFT;
 
-    if (offset >= span || (offset & (pool->object_size - 1)))
+    /* Rotated, so that what lies between two objects is beyond all of them. */
+    if ((offset >> POOL_OBJECT_SHIFT | offset << high) >= places)
         return POOL_FREE;
     return atomic_load_explicit(&((struct pool_object *)pointer)->mark, memory_order_relaxed);
 }

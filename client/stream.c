@@ -52,9 +52,9 @@ struct draining {
     uint32_t device;
 };
 
-_Static_assert(sizeof(struct xpurt_stream) <= 64, "fits its place in the pool");
+_Static_assert(sizeof(struct xpurt_stream) <= POOL_OBJECT_SIZE, "fits its place in the pool");
 
-static struct pool streams = { .object_size = 64, .capacity = STREAMS_MAX };
+static struct pool streams = { .capacity = STREAMS_MAX };
 static uint64_t serial;                 /* streams ever made */
 
 static struct {

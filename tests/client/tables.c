@@ -158,7 +158,7 @@ Test(deferred, says_when_it_is_full)
 
 Test(pool, judges_any_pointer)
 {
-    struct pool pool = { .object_size = 64, .capacity = 100 };
+    struct pool pool = { .capacity = 100 };
     struct pool_object *first, *second;
     int here = 0;
 
@@ -167,9 +167,10 @@ Test(pool, judges_any_pointer)
     second = pool_take(&pool);
     cr_assert_eq(pool_mark_of(&pool, first), POOL_LIVE);
     cr_assert_eq(pool_mark_of(&pool, second), POOL_LIVE);
-    cr_assert_eq(pool_mark_of(&pool, (char *)first + 8), POOL_FREE);
-    cr_assert_eq(pool_mark_of(&pool, (char *)first + 64 * 100), POOL_FREE);
-    cr_assert_eq(pool_mark_of(&pool, (char *)first - 64), POOL_FREE);
+    for (size_t within = 1; within < POOL_OBJECT_SIZE; within++)
+        cr_assert_eq(pool_mark_of(&pool, (char *)first + within), POOL_FREE);
+    cr_assert_eq(pool_mark_of(&pool, (char *)first + POOL_OBJECT_SIZE * 100), POOL_FREE);
+    cr_assert_eq(pool_mark_of(&pool, (char *)first - POOL_OBJECT_SIZE), POOL_FREE);
     cr_assert_eq(pool_mark_of(&pool, &here), POOL_FREE);
     cr_assert_eq(pool_mark_of(&pool, NULL), POOL_FREE);
     cr_assert_eq(pool_mark_of(&pool, (void *)UINTPTR_MAX), POOL_FREE);
@@ -183,7 +184,7 @@ Test(pool, judges_any_pointer)
 
 Test(pool, ends_at_its_capacity)
 {
-    struct pool pool = { .object_size = 64, .capacity = 3 };
+    struct pool pool = { .capacity = 3 };
     void *objects[3];
 
     for (int i = 0; i < 3; i++)
