@@ -25,7 +25,9 @@ struct host_times host_times(void)
 double host_stolen(const struct host_times *begin)
 {
     struct host_times now = host_times();
-    uint64_t ran = now.ran - begin->ran, stolen = now.stolen - begin->stolen;
 
-    return stolen < TICKS_MIN ? 0 : (double)stolen / (double)(ran + stolen);
+    if (now.ran < begin->ran || now.stolen < begin->stolen + TICKS_MIN)
+        return 0;
+    return (double)(now.stolen - begin->stolen) /
+           (double)(now.ran - begin->ran + now.stolen - begin->stolen);
 }
