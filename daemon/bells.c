@@ -22,8 +22,9 @@
 
 #define HEARD_MAX 64                    /* at a time; the others come next */
 #define CACHE_LINE 64
-#define ENOUGH 16u
+#define ENOUGH 64u
 #define ENOUGH_MAX 4096u
+#define DOZE_MS 100
 
 /* Whether what we see in the loop's set is seen there again: by what wakes the loop from elsewhere. */
 static int find_out(struct bells *bells)
@@ -49,14 +50,19 @@ int bells_init(struct bells *bells, uv_loop_t *loop)
 {
     int r;
 
-    *bells = (struct bells){ .loop = loop, .fd = uv_backend_fd(loop), .enough = ENOUGH };
+    *bells = (struct bells){ .loop = loop, .fd = uv_backend_fd(loop) };
     r = find_out(bells);
-    return r < 0 ? r : lookout_init(&bells->lookout, bells->fd);
+    if (r < 0 || !bells->direct)
+        return r;
+    r = lookout_init(&bells->lookout, bells->fd);
+    bells->dozes = r == 0;
+    return r;
 }
 
 void bells_deinit(struct bells *bells)
 {
     lookout_deinit(&bells->lookout);
+    bells->dozes = false;
     free(bells->by_fd);
     bells->by_fd = NULL;
     bells->size = 0;
@@ -97,7 +103,11 @@ HOT static void favour(struct bells *bells, struct bell *bell)
 {
     bells->times = bell && bell == bells->favourite ? bells->times + 1 : 0;
     bells->favourite = bell;
-    if (bells->times || !bells->watched)
+}
+
+static void unwatch(struct bells *bells)
+{
+    if (!bells->watched)
         return;
     bells->watched = false;
     lookout_end(&bells->lookout);
@@ -112,6 +122,7 @@ int bells_add(struct bells *bells, struct bell *bell)
     if (r < 0)
         return r;
     uv_poll_start(&bell->poll, UV_READABLE, on_poll);
+    bell->enough = ENOUGH;
     bells->by_fd[bell->fd] = bell;
     return 0;
 }
@@ -119,8 +130,10 @@ int bells_add(struct bells *bells, struct bell *bell)
 void bells_close(struct bells *bells, struct bell *bell, uv_close_cb closed)
 {
     bells->by_fd[bell->fd] = NULL;
-    if (bells->favourite == bell)
+    if (bells->favourite == bell) {
         favour(bells, NULL);
+        unwatch(bells);
+    }
     uv_close((uv_handle_t *)&bell->poll, closed);
 }
 
@@ -146,6 +159,15 @@ HOT static int hear(const struct bells *bells, struct epoll_event *events, int t
 #endif
 }
 
+/* After so many sleeps in a row the lookout had to wake us: a detour for whoever that was. */
+static void make_rarer(struct bell *bell, uint64_t times)
+{
+    if (times >= 2 * bell->enough)
+        bell->enough = ENOUGH;
+    else if (bell->enough < ENOUGH_MAX)
+        bell->enough *= 2;
+}
+
 /* Sleep on the ring of the favourite, where that can be had. False: it did not ring. */
 HOT static bool doze(struct bells *bells, int *timeout)
 {
@@ -157,10 +179,11 @@ HOT static bool doze(struct bells *bells, int *timeout)
     bells->watched = true;
     if (!atomic_compare_exchange_strong(bell->asleep, &asleep, RING_DOZING))
         return false;
+#ifdef __SANITIZE_THREAD__              /* signals are delivered in the calls that it knows */
+    *timeout = *timeout < 0 || *timeout > DOZE_MS ? DOZE_MS : *timeout;
+#endif
     if (lookout_sleep(&bells->lookout, RING_DOZING, *timeout))
-        bells->enough = bells->times < 2 * bells->enough && bells->enough < ENOUGH_MAX ?
-                            2 * bells->enough :
-                            ENOUGH;
+        make_rarer(bell, bells->times);
     *timeout = 0;                       /* what else ended the sleep is there already */
     asleep = RING_DOZING;
     if (atomic_load(bell->asleep) == RING_DOZING &&
@@ -168,6 +191,11 @@ HOT static bool doze(struct bells *bells, int *timeout)
         return false;
     favour(bells, bell);
     return true;
+}
+
+HOT static bool dozing_pays(const struct bells *bells)
+{
+    return bells->dozes && bells->favourite && bells->times >= bells->favourite->enough;
 }
 
 static struct bell *bell_of(const struct bells *bells, int fd)
@@ -188,7 +216,7 @@ HOT bool bells_await(struct bells *bells, bool wait)
     }
     timeout = loop_timeout(bells->loop);
     loop_ready = timeout == 0;
-    if (wait && timeout && bells->times >= bells->enough && doze(bells, &timeout)) {
+    if (wait && timeout && dozing_pays(bells) && doze(bells, &timeout)) {
         tell(bells->favourite, false);
         return false;
     }
@@ -198,6 +226,7 @@ HOT bool bells_await(struct bells *bells, bool wait)
     __builtin_prefetch((const char *)uv_backend_timeout + CACHE_LINE);
     loop_ready |= n <= 0 && wait;       /* one is due, most likely */
     if (n > 0 || wait) {
+        unwatch(bells);
         bell = n == 1 ? bell_of(bells, heard[0].data.fd) : NULL;
         favour(bells, bell && bell->asleep ? bell : NULL);
     }

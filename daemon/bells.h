@@ -13,8 +13,9 @@ struct bell {
     uv_poll_t poll;                               /* first; its `data` is the owner's */
     int fd;                                       /* an eventfd that does not block */
     void (*rung)(struct bell *bell, bool broken); /* broken: it tells nothing any more */
-    _Atomic uint32_t *asleep;           /* of its ring, see proto/ring.h; NULL: it has none */
-    bool edge;                          /* the kernel tells of each ring once */
+    _Atomic uint32_t *asleep; /* of its ring, see proto/ring.h; NULL: it has none */
+    uint64_t enough;          /* after so many sleeps that it ended we sleep on its ring */
+    bool edge;                /* the kernel tells of each ring once */
 };
 
 struct bells {
@@ -25,8 +26,8 @@ struct bells {
     bool direct;                        /* we may look into the loop's epoll set ourselves */
     struct bell *favourite;             /* that was heard last; NULL: something else was */
     uint64_t times;                     /* so often in a row */
-    uint64_t enough;                    /* after so many we sleep on the favourite's ring */
-    bool watched;                       /* by the lookout, for such sleeps */
+    bool dozes;                         /* there is a lookout */
+    bool watched;                       /* by it */
     struct lookout lookout;
 };
 

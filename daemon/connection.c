@@ -433,17 +433,17 @@ HOT static bool on_sleep(struct rota_member *member)
            ring_sleep(&connection->rings->rings.to_daemon);
 }
 
-HOT static bool on_near(const struct rota_member *member)
+HOT static uint32_t on_cpu(const struct rota_member *member)
 {
     const struct connection *connection =
         (const struct connection *)((const char *)member - offsetof(struct connection, member));
 
-    return connection->rings && ring_near(&connection->rings->rings.to_daemon);
+    return connection->rings ? ring_cpu(&connection->rings->rings.to_daemon) : 0;
 }
 
 HOT void connection_yield(struct connection *connection)
 {
-    if (rota_shared(connection->rota) && on_near(&connection->member))
+    if (rota_shared(connection->rota) && rota_near(&connection->member))
         connection->rota->yield = true;
 }
 
@@ -568,7 +568,7 @@ int connection_open(struct connection *connection, struct rota *rota, int fd,
     connection->rota = rota;
     connection->member.turn = on_turn;
     connection->member.sleep = on_sleep;
-    connection->member.near = on_near;
+    connection->member.cpu = on_cpu;
     connection->events = events;
     connection->out_limit = out_limit;
     connection->out_tail = &connection->out;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* daemon/lookout.h: sleeping on a word of shared memory, without being deaf to what an epoll set watches.
  *
- * To be woken by a word takes the kernel a third less than by a descriptor of an epoll set, from the
- * waker's call to the return of who slept. But a thread sleeps on one or the other. So while we sleep
- * on the word another thread watches the set, and wakes us by the word when it has something. That is
- * a detour: it pays for who is mostly woken by the word.
+ * To be woken by a word takes the kernel less than by a descriptor of an epoll set, from the waker's call
+ * to the return of who slept. But a thread sleeps on one or the other. So while we sleep on the word
+ * another thread watches the set, and wakes us when it has something. That is a detour: it pays for who
+ * is mostly woken by the word.
  */
 #pragma once
 
@@ -17,24 +17,26 @@ struct lookout {
     int set;                            /* an epoll set, borrowed */
     int stir;                           /* an eventfd: look at `state` */
     bool started;
-    pthread_t thread;
-    _Atomic uint32_t state;             /* enum lookout_state of lookout.c */
+    pthread_t thread, sleeper;
     _Atomic(_Atomic uint32_t *) word;   /* what we sleep on */
+    _Atomic uint32_t state;             /* enum lookout_state of lookout.c */
+    _Atomic bool asleep;
 };
 
-/* Starts the thread, which rests. -errno. */
+/* Starts the thread, which rests. From now on SIGURG, of which there is no other use, interrupts a thread.
+ * -errno. */
 int lookout_init(struct lookout *lookout, int set);
 
 /* Safe on zeroes, too. */
 void lookout_deinit(struct lookout *lookout);
 
-/* Have the set watched, for sleeps on @p word. */
+/* Have the set watched, for sleeps of the calling thread on @p word. */
 void lookout_begin(struct lookout *lookout, _Atomic uint32_t *word);
 
-/* Sleep until somebody wakes the word, the set has something, or @p timeout_ms (-1: none) are over; not
- * at all when it does not hold @p value. True: the set has something, and is not watched any more. Who
- * may write to the word can wake us, and cannot keep us from being woken. */
+/* Sleep until somebody wakes the word, the set has something, or @p timeout_ms (-1: none) are over; not at
+ * all when the word does not hold @p value. True: the set has something. Who may write to the word, or sleep
+ * there, can wake us, and keep us from being woken by the set for some milliseconds. */
 bool lookout_sleep(struct lookout *lookout, uint32_t value, int timeout_ms);
 
-/* The set is not to be watched any more. Cheap where it is not. */
+/* The set is not to be watched any more. */
 void lookout_end(struct lookout *lookout);

@@ -13,6 +13,7 @@
  */
 #include "daemon/rota.h"
 
+#include "proto/cpu.h"
 #include "proto/hot.h"
 
 #include <sched.h>
@@ -101,29 +102,40 @@ static void allow_again(const cpu_set_t *before)
         (void)sched_setaffinity(0, sizeof(*before), before);
 }
 
-/* Go on on another CPU. False: there is none for us. */
-static bool move(void)
+/* Go on on CPU @p to - 1, or on any other one than this for 0. False: that is not for us. */
+static bool move(uint32_t to)
 {
-    cpu_set_t before, others;
+    cpu_set_t before, wanted;
     bool moved;
 
     if (sched_getaffinity(0, sizeof(before), &before) < 0)
         return false;
-    others = before;
-    CPU_CLR((size_t)sched_getcpu(), &others);
-    moved = CPU_COUNT(&others) && sched_setaffinity(0, sizeof(others), &others) == 0;
+    wanted = before;
+    CPU_CLR((size_t)sched_getcpu(), &wanted);
+    for (uint32_t cpu = 0; to && cpu < CPU_SETSIZE; cpu++)
+        if (cpu != to - 1)
+            CPU_CLR(cpu, &wanted);
+    moved = CPU_COUNT(&wanted) && sched_setaffinity(0, sizeof(wanted), &wanted) == 0;
     if (moved)
         allow_again(&before);
     return moved;
 }
 
-/* Go away from this CPU; not all the time. False: stay. */
-static bool give_way(struct rota *rota, uint64_t now)
+/* Leave this CPU to others, as move() does; not all the time. False: stay. */
+static bool give_way(struct rota *rota, uint64_t now, uint32_t to)
 {
     if (now - rota->moved_ns <= MOVE_EVERY_NS)
         return false;
     rota->moved_ns = now;
-    return move();
+    rota->ways = 0;
+    return move(to);
+}
+
+HOT bool rota_near(const struct rota_member *member)
+{
+    uint32_t cpu = member->cpu(member);
+
+    return cpu && cpu == cpu_here();
 }
 
 /* It is back, and was watched for too short a time: again and again, from another CPU, and a long watch
@@ -131,11 +143,11 @@ static bool give_way(struct rota *rota, uint64_t now)
  * whom it waits; then each of its bells has to get to another CPU, which takes longest of all. */
 static void judge_watch(struct rota *rota, struct rota_member *member, bool mistake)
 {
-    member->missed = mistake && !member->near(member) ? member->missed + 1 : 0;
+    member->missed = mistake && !rota_near(member) ? member->missed + 1 : 0;
     if (member->missed < WAYS)
         return;
     member->missed = 0;
-    (void)give_way(rota, uv_hrtime());
+    (void)give_way(rota, uv_hrtime(), member->cpu(member));
 }
 
 /* It is back: was it right to put it to sleep? */
@@ -162,7 +174,7 @@ static void put_to_sleep(struct rota *rota, struct rota_member *member, bool wat
 /* Put to sleep at once who has worked, and can bring more only when we leave this CPU. */
 HOT static bool leave(struct rota *rota, struct rota_member *member)
 {
-    if (!member->near(member))
+    if (!rota_near(member))
         return false;
     if (member->stay) {
         member->stay--;
@@ -212,7 +224,7 @@ static void make_way(struct rota *rota, uint64_t now)
 {
     rota->ways = now - rota->way_ns > WAYS_NS ? 1 : rota->ways + 1;
     rota->way_ns = now;
-    if (rota->ways < WAYS || !give_way(rota, now))
+    if (rota->ways < WAYS || !give_way(rota, now, 0))
         sched_yield();
 }
 

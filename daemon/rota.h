@@ -24,7 +24,8 @@ struct rota_member {
     struct rota_member *prev, *next;
     enum turn (*turn)(struct rota_member *member);
     bool (*sleep)(struct rota_member *member); /* after a turn; false: there is work, or soon */
-    bool (*near)(const struct rota_member *member); /* it needs this very CPU to bring work */
+    uint32_t (*cpu)(
+        const struct rota_member *member); /* 1 + where it brings work from; 0: not said */
     bool listed;
     uint32_t round;                     /* of the last turn */
     uint64_t quiet_ns;                  /* since when it waits; 0: it does not */
@@ -66,6 +67,9 @@ void rota_remove(struct rota *rota, struct rota_member *member);
 
 /* Who was no member has had a turn outside of the rounds, which ended like this. */
 void rota_took_turn(struct rota *rota, struct rota_member *member, enum turn turn);
+
+/* Whether it needs this very CPU to bring work. */
+bool rota_near(const struct rota_member *member);
 
 /* Whether it has more than one member. */
 bool rota_shared(const struct rota *rota);

@@ -172,11 +172,9 @@ HOT bool ring_sleep(struct ring *ring)
     return false;
 }
 
-HOT bool ring_near(const struct ring *ring)
+HOT uint32_t ring_cpu(const struct ring *ring)
 {
-    uint32_t cpu = atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed);
-
-    return cpu && cpu == cpu_here();
+    return atomic_load_explicit(&ring->shared->cpu, memory_order_relaxed);
 }
 
 HOT void ring_rouse(struct ring *ring)

@@ -97,7 +97,7 @@ int ring_room(struct ring *ring, size_t size);
 uint32_t ring_publish(struct ring *ring, size_t size);
 void ring_wake(struct ring *ring);
 
-/* The producer is on this CPU. A hint for ring_near(). */
+/* The producer is on this CPU. A hint for ring_cpu(). */
 void ring_say_where(struct ring *ring);
 
 /* Whether the consumer has read all that is before @p position. */
@@ -118,6 +118,6 @@ void ring_consume(struct ring *ring, size_t size);
 /* From now on the bell is to be rung. False: something came meanwhile, and it is not. */
 bool ring_sleep(struct ring *ring);
 
-/* Whether the producer was last on the CPU that we run on: then nothing comes while we look. */
-bool ring_near(const struct ring *ring);
+/* 1 + the CPU on which the producer was last, as it says; 0: it does not. */
+uint32_t ring_cpu(const struct ring *ring);
 void ring_rouse(struct ring *ring);

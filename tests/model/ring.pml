@@ -8,9 +8,9 @@
  * in the ring when a request is received from the socket is handled before that.
  *
  * A consumer sleeps until the bell or the socket has something, or dozes on the word `asleep` itself; then a
- * lookout watches bell and socket, and wakes it, again and again until it has noticed: the lookout does
- * not change the word, which is not the daemon's to rely on, so that the kernel does not see a wake-up that
- * comes just before the consumer sleeps.
+ * lookout watches bell and socket, and wakes it, again and again (by a signal) until it has noticed: the
+ * lookout does not change the word, which is not the daemon's to rely on, so that the kernel does not see
+ * a wake-up that comes just before the consumer sleeps.
  *
  * What is checked, over every interleaving and for all lengths of the frames:
  *   (a) no doorbell is lost: in the end every frame and request was handled, and nobody sleeps with

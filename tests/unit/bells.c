@@ -6,9 +6,11 @@
 #include "proto/ring.h"
 
 #include <criterion/criterion.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BELLS 100                       /* more than are heard at a time */
@@ -16,9 +18,7 @@
 #define LONG_MS 1000
 #define RINGS 100                       /* more than it takes to be slept on */
 #define PAUSE_US 300
-#define RACES 2000
-#define RACE_STEPS 500u
-#define RACE_STEP_NS 200u
+#define ATTACKS 50
 
 static uv_loop_t loop;
 static uv_timer_t timer;
@@ -330,16 +330,16 @@ static void rounds_beside(void *(*thread_main)(void *arg))
     pthread_join(thread, NULL);
 }
 
-/* From now on the loop's thread sleeps on the first ring. */
+/* The next sleep is on the first ring. */
 static void favour_first(void)
 {
-    while (!bells.watched) {
+    settle();
+    do {
         ring(0);                        /* as one that was not asleep yet */
         words[0] = RING_AWAKE;
         round_of(true);
-    }
-    round_of(false);                    /* nothing is left to be heard */
-    words[0] = RING_ASLEEP;
+    } while (bells.favourite != &all[0] || bells.times < all[0].enough);
+    cr_assert_eq(words[0], RING_ASLEEP);
 }
 
 static void end_rings(void)
@@ -369,13 +369,14 @@ static void *call_second(void *arg)
 
 Test(bells, others_are_heard_meanwhile_and_make_it_rarer)
 {
-    uint64_t enough = bells.enough;
+    uint64_t enough = all[0].enough;
 
     begin_rings();
     favour_first();
     rounds_beside(call_second);
     cr_assert_geq(heard[1], 1);
-    cr_assert_eq(bells.enough, 2 * enough);
+    cr_assert_eq(all[0].enough, 2 * enough);
+    cr_assert_not(bells.watched);
     end_rings();
 }
 
@@ -386,37 +387,6 @@ Test(bells, timers_fire_meanwhile)
     uv_timer_start(&timer, on_timer, TIMER_MS, 0);
     while (!fired)
         round_of(true);
-    end_rings();
-}
-
-static void *send_at_once(void *arg)
-{
-    (void)arg;
-    uv_async_send(&async);
-    return NULL;
-}
-
-/* Sooner and later, to meet the moment in which we are about to sleep. */
-Test(bells, what_comes_just_before_the_sleep_is_heard)
-{
-    uint64_t enough = bells.enough;
-
-    begin_rings();
-    for (unsigned i = 0; i < RACES; i++) {
-        pthread_t thread;
-        uint64_t begin;
-
-        bells.enough = enough;
-        favour_first();
-        atomic_store(&over, false);
-        cr_assert_eq(pthread_create(&thread, NULL, send_at_once, NULL), 0);
-        begin = uv_hrtime();
-        while (uv_hrtime() - begin < i % RACE_STEPS * RACE_STEP_NS)
-            ;
-        while (!atomic_load(&over))
-            round_of(true);
-        pthread_join(thread, NULL);
-    }
     end_rings();
 }
 
@@ -432,17 +402,40 @@ static void *scribble(void *arg)
     return NULL;
 }
 
-Test(bells, who_writes_to_the_word_cannot_keep_us_asleep)
+/* It sends who sleeps on the word to another one, where nobody wakes it. */
+static void *requeue(void *arg)
 {
-    uint64_t enough = bells.enough;
+    static _Atomic uint32_t elsewhere;
+    uint64_t end = uv_hrtime() + UINT64_C(1000000) * LONG_MS;
+    long moved = 0;
 
+    (void)arg;
+    while (moved <= 0 && uv_hrtime() < end)
+        moved = syscall(SYS_futex, &words[0], FUTEX_REQUEUE, 0, 1000, &elsewhere, 0);
+    cr_assert_eq(moved, 1);
+    uv_async_send(&async);
+    return NULL;
+}
+
+static void attack(void *(*thread_main)(void *arg))
+{
     begin_rings();
-    for (unsigned i = 0; i < RACES; i++) {
-        bells.enough = enough;
+    for (unsigned i = 0; i < ATTACKS; i++) {
+        all[0].enough = 8;              /* the first one is enough again */
         favour_first();
-        rounds_beside(scribble);
+        rounds_beside(thread_main);
     }
     end_rings();
+}
+
+Test(bells, who_writes_to_the_word_cannot_keep_us_asleep)
+{
+    attack(scribble);
+}
+
+Test(bells, who_requeues_its_sleepers_cannot_keep_us_asleep)
+{
+    attack(requeue);
 }
 
 Test(bells, who_is_slept_on_may_go)

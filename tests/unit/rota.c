@@ -38,10 +38,10 @@ static bool never(struct rota_member *member)
     return false;
 }
 
-static bool nowhere(const struct rota_member *member)
+static uint32_t nowhere(const struct rota_member *member)
 {
     (void)member;
-    return false;
+    return 0;
 }
 
 /* Whether the loop wanted to move. */
@@ -55,7 +55,7 @@ static bool run_two(struct busy busy[2])
     for (unsigned i = 0; i < 2; i++) {
         busy[i].member.turn = busy_turn;
         busy[i].member.sleep = never;
-        busy[i].member.near = nowhere;
+        busy[i].member.cpu = nowhere;
         busy[i].rota = &rota;
         busy[i].other = &busy[!i];
         rota_add(&rota, &busy[i].member);
@@ -133,17 +133,30 @@ static bool always(struct rota_member *member)
     return true;
 }
 
-static bool here(const struct rota_member *member)
+static uint32_t here(const struct rota_member *member)
 {
     (void)member;
-    return true;
+    return (uint32_t)sched_getcpu() + 1;
+}
+
+/* A CPU of ours, and not this one; 0 where there is none. */
+static uint32_t elsewhere(const struct rota_member *member)
+{
+    cpu_set_t ours;
+
+    (void)member;
+    cr_assert_eq(sched_getaffinity(0, sizeof(ours), &ours), 0);
+    for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &ours) && (int)cpu != sched_getcpu())
+            return cpu + 1;
+    return 0;
 }
 
 /* One that brings work by its bell, as soon as it was put to sleep. Whether the loop wanted to move, up
  * to @p until or so often. */
-static bool ring_at_once(bool (*near)(const struct rota_member *member), uint64_t until)
+static bool ring_at_once(uint32_t (*cpu)(const struct rota_member *member), uint64_t until)
 {
-    struct rota_member member = { .turn = quiet_turn, .sleep = always, .near = near };
+    struct rota_member member = { .turn = quiet_turn, .sleep = always, .cpu = cpu };
     struct rota rota;
     uv_loop_t loop;
 
@@ -162,7 +175,7 @@ static bool ring_at_once(bool (*near)(const struct rota_member *member), uint64_
 /* It goes on once we leave the CPU to somebody else: then not to that one. */
 Test(rota, moves_where_bells_come_from_elsewhere_at_once)
 {
-    cr_assert(ring_at_once(nowhere, uv_hrtime() + MOVE_WITHIN_NS));
+    cr_assert(ring_at_once(elsewhere, uv_hrtime() + MOVE_WITHIN_NS));
 }
 
 Test(rota, stays_where_bells_come_from)
