@@ -4,12 +4,14 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -402,4 +404,32 @@ Test(rings, limit_of_a_user)
     scene_attack(scene, ring_bytes_of_a_user, 5);
     scene_end(scene);
     free(scene);
+}
+
+/* Where it alone keeps the daemon busy, that comes to sleep on a word of its ring: sent to another word,
+ * where nobody wakes it, it still serves others, and leaves. */
+Test(rings, requeued_sleeper)
+{
+    static _Atomic uint32_t elsewhere;
+    struct test_daemon daemon;
+    struct raw raw, other;
+    _Atomic uint32_t *asleep;
+    long moved = 0;
+
+    test_daemon_start(&daemon, NULL);
+    raw_open(&raw, daemon.socket);
+    test_require(raw_open_rings(&raw, 0, 0) == XPURT_SUCCESS, "%s", raw.text);
+    raw_stream_create(&raw, 0, 0);
+    asleep = &raw.rings.to_daemon.shared->asleep;
+    for (unsigned tries = 0; moved <= 0; tries++) {
+        test_require(tries < 20000, "the daemon never sleeps there");
+        raw_record(&raw, 0);
+        usleep(500);
+        if (atomic_load(asleep) == RING_DOZING)
+            moved = syscall(SYS_futex, asleep, FUTEX_REQUEUE, 0, 1000, &elsewhere, 0);
+    }
+    raw_open(&other, daemon.socket);
+    raw_close(&other);
+    raw_close(&raw);
+    test_require(test_daemon_stop(&daemon) == 0, "the daemon did not leave with status 0");
 }
