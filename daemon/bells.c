@@ -6,6 +6,9 @@
  * handles of the loop; we only look into its epoll set before it does. What we find there besides bells
  * it finds again, as it watches for levels.
  *
+ * Where one client's bell ends nearly every sleep we sleep on its ring instead (lookout.h): that wakes us
+ * sooner. Everything else is heard later then, and makes such sleeps rarer.
+ *
  * The loop's set in one of our own would look simpler. But while a set is in another one each change of
  * it takes a lock of the whole kernel, which any process can hold for long.
  */
@@ -22,8 +25,8 @@
 
 #define HEARD_MAX 64                    /* at a time; the others come next */
 #define CACHE_LINE 64
-#define ENOUGH 64u
-#define ENOUGH_MAX 4096u
+#define ENOUGH 64u                      /* sleeps that a bell ends until one is on its ring ... */
+#define ENOUGH_MAX 4096u                /* ... and when that was too few, again and again */
 #define DOZE_MS 100
 
 /* Whether what we see in the loop's set is seen there again: by what wakes the loop from elsewhere. */
