@@ -24,8 +24,7 @@ struct rota_member {
     struct rota_member *prev, *next;
     enum turn (*turn)(struct rota_member *member);
     bool (*sleep)(struct rota_member *member); /* after a turn; false: there is work, or soon */
-    uint32_t (*cpu)(
-        const struct rota_member *member); /* 1 + where it brings work from; 0: not said */
+    uint32_t (*cpu)(const struct rota_member *member); /* 1 + where it works; 0: not said */
     bool listed;
     uint32_t round;                     /* of the last turn */
     uint64_t quiet_ns;                  /* since when it waits; 0: it does not */
