@@ -55,17 +55,12 @@ int bells_init(struct bells *bells, uv_loop_t *loop)
 
     *bells = (struct bells){ .loop = loop, .fd = uv_backend_fd(loop) };
     r = find_out(bells);
-    if (r < 0 || !bells->direct)
-        return r;
-    r = lookout_init(&bells->lookout, bells->fd);
-    bells->dozes = r == 0;
-    return r;
+    return r < 0 || !bells->direct ? r : lookout_init(&bells->lookout, bells->fd);
 }
 
 void bells_deinit(struct bells *bells)
 {
     lookout_deinit(&bells->lookout);
-    bells->dozes = false;
     free(bells->by_fd);
     bells->by_fd = NULL;
     bells->size = 0;
@@ -198,7 +193,7 @@ HOT static bool doze(struct bells *bells, int *timeout)
 
 HOT static bool dozing_pays(const struct bells *bells)
 {
-    return bells->dozes && bells->favourite && bells->times >= bells->favourite->enough;
+    return bells->favourite && bells->times >= bells->favourite->enough;
 }
 
 static struct bell *bell_of(const struct bells *bells, int fd)

@@ -26,9 +26,8 @@ struct bells {
     bool direct;                        /* we may look into the loop's epoll set ourselves */
     struct bell *favourite;             /* that was heard last; NULL: something else was */
     uint64_t times;                     /* so often in a row */
-    bool dozes;                         /* there is a lookout */
-    bool watched;                       /* by it */
-    struct lookout lookout;
+    bool watched;                       /* by the lookout */
+    struct lookout lookout;             /* not started where `direct` is not */
 };
 
 /* Runs the loop. -errno. */
