@@ -33,17 +33,22 @@ enum lookout_state {
     OUT_STOPPED,
 };
 
-/* The set has something. */
+/* The set has something: until the sleeper has noticed. That it stirs us says less, as it may have done so
+ * for the watch that this is about. */
 static void tell(struct lookout *lookout)
 {
     struct pollfd stir = { lookout->stir, POLLIN, 0 };
+    eventfd_t stirred;
 
     (void)board_wake(atomic_load(&lookout->word));
-    for (int ms = AGAIN_MS; poll(&stir, 1, ms) == 0; ms = ms < AGAIN_MS_MAX ? 2 * ms : ms) {
-        if (atomic_load(&lookout->state) != OUT_SEEN)
-            return;
+    for (int ms = AGAIN_MS; atomic_load(&lookout->state) == OUT_SEEN;) {
+        if (poll(&stir, 1, ms) > 0) {
+            (void)eventfd_read(lookout->stir, &stirred);
+            continue;
+        }
         if (atomic_load(&lookout->asleep))
             (void)pthread_kill(lookout->sleeper, SIGURG);
+        ms = ms < AGAIN_MS_MAX ? 2 * ms : ms;
     }
 }
 
