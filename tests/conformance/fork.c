@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define LONG_BYTES (4u << 20)           /* done by a worker, not by the caller */
 
@@ -35,16 +34,6 @@ static void work(void)
     soft_free(memory);
 }
 
-/* Address sanitizer's allocator does not survive a fork while another thread is in it. Those of the driver
- * may be, after the work that they did: let them come to rest. */
-static void fork_peer(struct test_peer *peer, void (*body)(int channel, void *data), void *data)
-{
-#ifdef __SANITIZE_ADDRESS__
-    nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL); /* longer than they stay awake */
-#endif
-    test_peer_start(peer, body, data);
-}
-
 static void child_works(int channel, void *unused)
 {
     (void)channel;
@@ -59,7 +48,7 @@ Test(fork, child_and_parent_work)
     struct test_peer peer;
 
     work();
-    fork_peer(&peer, child_works, NULL);
+    test_peer_start(&peer, child_works, NULL);
     work();
     test_peer_join(&peer);
     work();
@@ -69,7 +58,7 @@ Test(fork, before_the_parent_ever_worked)
 {
     struct test_peer peer;
 
-    fork_peer(&peer, child_works, NULL);
+    test_peer_start(&peer, child_works, NULL);
     test_peer_join(&peer);
     work();
 }
@@ -82,7 +71,7 @@ static void child_forks(int channel, void *unused)
     (void)unused;
     soft_open();
     work();
-    fork_peer(&peer, child_works, NULL);
+    test_peer_start(&peer, child_works, NULL);
     test_peer_join(&peer);
     work();
     soft_close();
@@ -93,7 +82,7 @@ Test(fork, grandchildren)
     struct test_peer peer;
 
     work();
-    fork_peer(&peer, child_forks, NULL);
+    test_peer_start(&peer, child_forks, NULL);
     test_peer_join(&peer);
 }
 
@@ -127,7 +116,7 @@ Test(fork, commands_of_the_parent_run_once_and_there)
 
     REQUIRE_ZE(zeCommandListAppendMemoryFill(inherited.list, inherited.value, &five, 4, 4, done, 1,
                                              &gate));
-    fork_peer(&peer, child_finds_queues_empty, &inherited);
+    test_peer_start(&peer, child_finds_queues_empty, &inherited);
     test_peer_join(&peer);
     cr_assert_eq(*inherited.value, 0);
     REQUIRE_ZE(zeEventHostSignal(gate));
@@ -155,9 +144,6 @@ Test(fork, while_other_threads_are_busy)
 {
     pthread_t threads[3];
 
-#ifdef __SANITIZE_ADDRESS__
-    cr_skip_test("address sanitizer's own allocator may be locked at the fork");
-#endif
     if (getenv("ZE_ENABLE_LOADER_INTERCEPT"))
         cr_skip_test("the loader, which keeps a table of handles then, may be locked at the fork");
     for (size_t i = 0; i < COUNT_OF(threads); i++)
@@ -165,7 +151,7 @@ Test(fork, while_other_threads_are_busy)
     for (int i = 0; i < 20; i++) {
         struct test_peer peer;
 
-        fork_peer(&peer, child_works, NULL);
+        test_peer_start(&peer, child_works, NULL);
         test_peer_join(&peer);
     }
     atomic_store(&stop_busy, true);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define BOUND_MS 60000
+#define JOIN_BOUND_MS 240000            /* less than what a test may take */
 
 void test_fail(const char *file, int line, const char *condition, const char *format, ...)
 {
@@ -98,7 +99,10 @@ void test_peer_join(struct test_peer *peer)
 {
     int status = -1;
 
-    waitpid(peer->pid, &status, 0);
+    for (int ms = 0; waitpid(peer->pid, &status, WNOHANG) == 0; ms++) {
+        test_require(ms < JOIN_BOUND_MS, "process %d does not end", (int)peer->pid);
+        poll(NULL, 0, 1);
+    }
     close(peer->channel);
     test_require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a peer ended with status 0x%x",
                  (unsigned)status);
