@@ -228,7 +228,7 @@ static bool send_by_ring(struct connection *connection, const uint8_t *payload, 
         return false;
     r = client_rings_send(connection->rings, payload, size, &bell);
     if (r < 0)
-        connection_break(connection, "a ring index that cannot be");
+        refuse(connection, "a ring index that cannot be");
     else if (bell)
         send_by_socket(connection, NULL, 0, NULL, 0); /* an empty frame is the client's bell */
     return r != 0;
