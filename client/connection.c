@@ -137,7 +137,7 @@ static void set_state(enum connection_state state)
     connection_changed();
 }
 
-/* Only what a batch holds back is of interest to others: a call that is sending may take its time. */
+/* Only what is held back is of interest to others: a call that is sending may take its time. */
 static void set_used(size_t used)
 {
     connection.used = used;
@@ -548,23 +548,42 @@ HOT static xpurt_result collect(size_t size)
     return connection.batches ? XPURT_SUCCESS : connection_flush();
 }
 
-xpurt_result connection_command(const Xpurt__Command *command)
+/* Concatenated fields are one message: each command is packed where it is sent from. */
+static xpurt_result append(const Xpurt__Command *command, size_t *ret_size)
 {
+    xpurt_result r = make_room(COMMAND_ROOM);
     uint8_t *out;
     size_t size;
-    xpurt_result r;
 
-    r = make_room(COMMAND_ROOM);
     if (r)
         return r;
-
-    /* Concatenated fields are one message: each command is packed where it is sent from. */
     out = payload() + connection.used;
     size = xpurt__command__pack(command, out + 2);
     assert(size < COMMAND_ROOM - 2);
     out[0] = COMMANDS_TAG;
     out[1] = (uint8_t)size;             /* one byte holds it */
-    return collect(2 + size);
+    *ret_size = 2 + size;
+    return XPURT_SUCCESS;
+}
+
+xpurt_result connection_command(const Xpurt__Command *command)
+{
+    size_t size;
+    xpurt_result r = append(command, &size);
+
+    return r ? r : collect(size);
+}
+
+xpurt_result connection_command_later(const Xpurt__Command *command)
+{
+    size_t size;
+    xpurt_result r = append(command, &size);
+
+    if (r)
+        return r;
+    connection.used += size;
+    atomic_store_explicit(&connection_collected, true, memory_order_relaxed);
+    return XPURT_SUCCESS;
 }
 
 xpurt_result connection_command_large(const Xpurt__Command *command)
@@ -606,7 +625,7 @@ HOT xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
 {
     xpurt_result r;
 
-    if (connection.used) {
+    if (connection.used && connection.batches) {
         if (deferred_add(cell, point))
             return XPURT_SUCCESS;
         r = connection_flush();
@@ -620,6 +639,7 @@ HOT xpurt_result connection_publish(struct board_cell *cell, uint64_t point)
 void connection_batch_begin(void)
 {
     connection.batches++;
+    set_used(connection.used);          /* what waits for the next command is held back now */
 }
 
 bool connection_batch_end(void)

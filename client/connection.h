@@ -89,7 +89,11 @@ xpurt_result connection_refusal(void);
 /* Send a command, or collect it while a batch is open. */
 xpurt_result connection_command(const Xpurt__Command *command);
 
-/* The same for a command that may have more than 100 bytes, up to a frame. */
+/* Collect it in any case: it leaves with what comes next, and before anybody looks. For what only our own
+ * commands depend on. */
+xpurt_result connection_command_later(const Xpurt__Command *command);
+
+/* As connection_command(), for one that may have more than 100 bytes, up to a frame. */
 xpurt_result connection_command_large(const Xpurt__Command *command);
 
 /* The same for the two commands that nearly all are. */

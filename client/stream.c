@@ -410,7 +410,8 @@ xpurt_result timeline_open(uint32_t device, int priority, bool external, uint64_
     create.device = device;
     create.priority = priority;
     create.external = external;
-    r = connection_command(&(Xpurt__Command){ COMMAND(STREAM_CREATE), .stream_create = &create });
+    r = connection_command_later(
+        &(Xpurt__Command){ COMMAND(STREAM_CREATE), .stream_create = &create });
     if (r == XPURT_SUCCESS && failed)
         r = status_await_clear();
     return r;                           /* without a connection no timeline is of use any more */

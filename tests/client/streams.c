@@ -184,6 +184,49 @@ Test(streams, created_and_destroyed_unused)
     test_ok(xpurt_stream_synchronize(stream_new()));
 }
 
+static void counts_streams(int channel, void *data)
+{
+    (void)data;
+    for (unsigned expected = 0; expected < 3; expected++) {
+        test_await(channel);
+        test_daemon_await_counter("streams", expected);
+        test_pass(channel);
+    }
+}
+
+static void expect_one_more(const struct test_peer *counting)
+{
+    test_pass(counting->channel);
+    test_await(counting->channel);
+}
+
+/* The daemon is not woken for a new stream alone; but by a look at it. */
+Test(streams, made_with_what_comes_next)
+{
+    xpurt_stream *stream, *other;
+    struct test_peer counting;
+    uint32_t generation;
+    xpurt_event *event;
+
+    test_peer_start(&counting, counts_streams, NULL);
+    stream = stream_new();
+    test_ok(xpurt_event_create(0, &event));
+    expect_one_more(&counting);         /* of 0 */
+    test_ok(xpurt_stream_query(stream));
+    expect_one_more(&counting);
+
+    /* Nor is a record held back by it that needs no command. */
+    test_ok(xpurt_event_record(event, stream));
+    other = stream_new();
+    test_ok(xpurt_event_record(event, stream));
+    test_ok(xpurt_event_get_generation(event, &generation));
+    cr_assert_eq(generation, 2);
+    test_ok(xpurt_event_record(event, other));
+    expect_one_more(&counting);
+    test_ok(xpurt_event_synchronize(event));
+    test_peer_join(&counting);
+}
+
 /* The work of a destroyed stream is still done. */
 Test(streams, destroyed_with_work_pending)
 {
