@@ -143,17 +143,17 @@ HOT bool rota_near(const struct rota_member *member)
  * whom it waits; then each of its bells has to get to another CPU, which takes longest of all. */
 static void judge_watch(struct rota *rota, struct rota_member *member, bool mistake)
 {
-    member->missed = mistake && !rota_near(member) ? member->missed + 1 : 0;
+    member->missed = mistake ? member->missed + 1 : 0;
     if (member->missed < WAYS)
         return;
     member->missed = 0;
     (void)give_way(rota, uv_hrtime(), member->cpu(member));
 }
 
-/* It is back: was it right to put it to sleep? */
+/* It is back: was it right to put it to sleep? From this CPU it could not have come while we looked. */
 static void judge(struct rota *rota, struct rota_member *member)
 {
-    bool mistake = ticks() - member->left < rota->soon;
+    bool mistake = ticks() - member->left < rota->soon && !rota_near(member);
 
     member->left = 0;
     if (member->watched) {

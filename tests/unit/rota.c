@@ -182,3 +182,24 @@ Test(rota, stays_where_bells_come_from)
 {
     cr_assert_not(ring_at_once(here, 0));
 }
+
+/* What comes from this CPU cannot come while we look: nobody is watched for it, however soon it comes. */
+Test(rota, does_not_watch_its_own_cpu)
+{
+    struct rota_member member = { .turn = quiet_turn, .sleep = always, .cpu = here };
+    struct rota rota;
+    uv_loop_t loop;
+    cpu_set_t one;
+
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+    cr_assert_eq(uv_loop_init(&loop), 0);
+    cr_assert_eq(rota_init(&rota, &loop, &spin_us), 0);
+    for (unsigned i = 0; i < TURNS; i++) {
+        rota_took_turn(&rota, &member, TURN_WORKED);
+        cr_assert_not(member.listed);
+    }
+    rota_deinit(&rota);
+    cr_assert_eq(uv_loop_close(&loop), 0);
+}
