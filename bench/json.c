@@ -84,6 +84,7 @@ void json_row(const struct row *row, const struct outcome *outcome)
     put_text(object, "better", row->more ? "more" : "less");
     if (outcome->note[0])
         put_text(object, "note", outcome->note);
+    json_object_object_add(object, "awake", json_object_new_boolean(outcome->awake));
     json_object_object_add(object, "stolen", figure(outcome->stolen));
     if (outcome->failed) {
         put_text(object, "error", outcome->error);

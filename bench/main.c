@@ -43,6 +43,8 @@ static const char help[] =
     "  --socket PATH   measure the daemon that serves there, instead of a private one that uses\n"
     "                  the software device and lies beside this program\n"
     "  --pin           bind the measuring process to CPU 0, its counterparts to CPU 1\n"
+    "  --deep-sleep    let idle CPUs sleep also in rows about sleeping or fresh processes, which keep\n"
+    "                  them from that where they may (as root)\n"
     "  --help\n"
     "\n"
     "Exit status: 0 all was measured, goals met or not; 1 something was not; 2 wrong option.\n";
@@ -138,6 +140,9 @@ static int set_option(struct options *options, int option)
     case 'p':
         environment.pin = true;
         return 0;
+    case 'd':
+        environment.deep_sleep = true;
+        return 0;
     case 'h':
         fputs(help, stdout);
         return 1;
@@ -151,11 +156,17 @@ static int set_option(struct options *options, int option)
 static int options_parse(struct options *options, int argc, char **argv)
 {
     static const struct option long_options[] = {
-        { "only", required_argument, NULL, 'o' }, { "seconds", required_argument, NULL, 's' },
-        { "runs", required_argument, NULL, 'r' }, { "patience", required_argument, NULL, 'P' },
-        { "json", required_argument, NULL, 'j' }, { "socket", required_argument, NULL, 'S' },
-        { "list", no_argument, NULL, 'l' },       { "pin", no_argument, NULL, 'p' },
-        { "help", no_argument, NULL, 'h' },       { 0 },
+        { "only", required_argument, NULL, 'o' },
+        { "seconds", required_argument, NULL, 's' },
+        { "runs", required_argument, NULL, 'r' },
+        { "patience", required_argument, NULL, 'P' },
+        { "json", required_argument, NULL, 'j' },
+        { "socket", required_argument, NULL, 'S' },
+        { "list", no_argument, NULL, 'l' },
+        { "pin", no_argument, NULL, 'p' },
+        { "deep-sleep", no_argument, NULL, 'd' },
+        { "help", no_argument, NULL, 'h' },
+        { 0 },
     };
     int option, r;
 

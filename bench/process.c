@@ -85,6 +85,7 @@ const struct row process_rows[] = {
             "start a process that connects, creates a stream, sees the first record complete; it is "
             "linked statically, as what loads a driver cannot be",
         .unit = "us",
+        .awake = true,
         .promise = PROMISE_FRESH,
         .goal = GOAL(1000),
         .open = choose_driver,
@@ -95,6 +96,7 @@ const struct row process_rows[] = {
         .name = "first-record-shared",
         .what = "the same with a process that has to load the shared library",
         .unit = "us",
+        .awake = true,
         .open = choose_driver,
         .sides = { { "xpurt", measure_xpurt_shared },
                    { "Level Zero in the process", measure_level_zero } },
@@ -103,6 +105,7 @@ const struct row process_rows[] = {
         .name = "first-record-main",
         .what = "as first-record, from main(), with the libraries loaded",
         .unit = "us",
+        .awake = true,
         .goal = GOAL(1000),
         .open = choose_driver,
         .sides = { { "xpurt", measure_xpurt_main },

@@ -151,6 +151,8 @@ void table_row(const struct row *row, struct outcome *outcome)
             side_line(row, outcome, side);
     if (!outcome->failed && outcome->note[0])
         printf("    %s\n", outcome->note);
+    if (row->awake && !outcome->awake)
+        printf("    idle CPUs slept, as deeply as they are set up to\n");
     if (outcome->stolen > ROW_STOLEN) {
         printf("    spoilt: the host gave %.0f %% of the CPU time to others\n",
                100 * outcome->stolen);

@@ -127,6 +127,7 @@ static void run(const struct row *row, double seconds, unsigned runs)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm((unsigned)(OPEN_SECONDS + 10 * seconds));
     row_pin(0);
+    current->awake = row->awake && !environment.deep_sleep && host_stay_awake();
     r = row->open ? row->open() : 0;
     if (r == 0)
         r = measure_all(row, seconds, (int)runs);
@@ -156,7 +157,7 @@ void row_run(const struct row *row, double seconds, unsigned runs, struct outcom
     while (waitpid(pid, &status, 0) < 0)
         if (errno == EINTR)
             kill(pid, SIGKILL);         /* we were told to stop */
-    outcome->stolen = host_stolen(&begin);
+    outcome->stolen = host_stolen(&begin, outcome->awake);
     if (WIFSIGNALED(status))
         row_fail(WTERMSIG(status) == SIGALRM ? "it took too long" : "it ended by %s",
                  strsignal(WTERMSIG(status)));

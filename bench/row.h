@@ -62,6 +62,7 @@ struct row {
     const char *unit;
     bool more;                          /* more is better; else less is */
     bool on_request;                    /* measured only when --only names it */
+    bool awake;                         /* it lets CPUs idle, and means no sleep of them */
     enum promise promise;
     unsigned runs_max;                  /* 0: as many as asked for */
     struct goal goal;                   /* for xpurt's own value */
@@ -82,6 +83,7 @@ struct environment {
     char program[512];                  /* this program, to start fresh processes of */
     char soft_driver[512];              /* beside this program; "" when it is not there */
     bool pin;
+    bool deep_sleep;
 };
 
 extern struct environment environment;
@@ -92,6 +94,7 @@ struct outcome {
     char error[ROW_TEXT_SIZE];
     char note[ROW_TEXT_SIZE];
     unsigned runs;
+    bool awake;    /* idle CPUs did not sleep */
     double stolen; /* the part of the CPU time that the host took away, 0 to 1 */
     struct {
         bool skipped;
