@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define BOUND_MS 60000
-#define JOIN_BOUND_MS 240000            /* less than what a test may take */
+#define JOIN_BOUND_MS 180000            /* less than what a test may take */
 
 void test_fail(const char *file, int line, const char *condition, const char *format, ...)
 {
