@@ -62,7 +62,7 @@ struct row {
     const char *unit;
     bool more;                          /* more is better; else less is */
     bool on_request;                    /* measured only when --only names it */
-    bool awake;                         /* it lets CPUs idle, and means no sleep of them */
+    bool awake;                         /* it pauses; idle CPUs are kept from sleeping */
     enum promise promise;
     unsigned runs_max;                  /* 0: as many as asked for */
     struct goal goal;                   /* for xpurt's own value */

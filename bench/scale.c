@@ -146,7 +146,7 @@ static int measure_all(double seconds, double *ret_ns)
     return measure(started, seconds, ret_ns);
 }
 
-/* On an average of places. */
+/* The average of a few, one after the other. */
 static int measure_one(double seconds, double *ret_ns)
 {
     double sum = 0;

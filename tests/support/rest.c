@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/support/rest.c: forks under address sanitizer, part of every test program there.
+/* tests/support/rest.c: forks under address sanitizer, part of each test program there that forks.
  *
  * The sanitizer's allocator does not know of fork(): where another thread is in it just then its locks stay
  * locked in the child, which hangs sooner or later. So a fork waits until the other threads sleep. This
